@@ -1,0 +1,89 @@
+//! A target: where an instance's console listens, and what it speaks there.
+
+use std::fmt;
+use std::str::FromStr;
+
+/// What a console speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Protocol {
+    /// RFB (RFC 6143).
+    Vnc,
+    /// SPICE.
+    Spice,
+    /// RDP.
+    Rdp,
+    /// A serial line.
+    Serial,
+    /// A container's terminal.
+    Container,
+    /// A management controller's VNC.
+    Ikvm,
+}
+
+impl Protocol {
+    /// All of them, with their names in API, store and metrics.
+    pub const ALL: [(Self, &'static str); 6] = [
+        (Self::Vnc, "vnc"),
+        (Self::Spice, "spice"),
+        (Self::Rdp, "rdp"),
+        (Self::Serial, "serial"),
+        (Self::Container, "container"),
+        (Self::Ikvm, "ikvm"),
+    ];
+
+    /// The name.
+    pub fn name(self) -> &'static str {
+        Self::ALL.iter().find(|(protocol, _)| *protocol == self).map_or("", |(_, name)| name)
+    }
+}
+
+impl fmt::Display for Protocol {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for Protocol {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        Self::ALL.iter().find(|(_, known)| *known == name).map(|(protocol, _)| *protocol).ok_or_else(|| {
+            let names: Vec<_> = Self::ALL.iter().map(|(_, name)| *name).collect();
+            format!("unknown protocol {name:?}, known are {}", names.join(", "))
+        })
+    }
+}
+
+/// Where a console listens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Target {
+    /// Name or address of the hypervisor.
+    pub host: String,
+    /// TCP port.
+    pub port: u16,
+    /// What it speaks.
+    pub protocol: Protocol,
+}
+
+impl Target {
+    /// The console on `port` of `host`.
+    pub fn new(host: impl Into<String>, port: u16, protocol: Protocol) -> Self {
+        Self { host: host.into(), port, protocol }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn protocols_read_back() {
+        for (protocol, name) in Protocol::ALL {
+            assert_eq!(name.parse(), Ok(protocol));
+            assert_eq!(protocol.to_string(), name);
+            assert_eq!(serde_json::to_string(&protocol).expect("a name"), format!("{name:?}"));
+        }
+        assert!("VNC".parse::<Protocol>().is_err());
+    }
+}

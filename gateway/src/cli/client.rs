@@ -1,0 +1,134 @@
+//! The API's client.
+
+use std::path::Path;
+
+use anyhow::{Context, anyhow};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use crate::config::default_state_dir;
+use crate::control::api::wire::{PageOf, PageQuery};
+
+/// Why a command did not do what was asked.
+#[derive(Debug)]
+pub enum Failure {
+    /// Something is not there or broken.
+    Failed(anyhow::Error),
+    /// The service said no.
+    Refused(String),
+}
+
+impl From<anyhow::Error> for Failure {
+    fn from(error: anyhow::Error) -> Self {
+        Self::Failed(error)
+    }
+}
+
+/// A daemon's API.
+pub struct Client {
+    url: String,
+    key: String,
+    agent: ureq::Agent,
+}
+
+impl Client {
+    /// The API at `url`, with the key in `key_file`.
+    pub fn new(url: &str, key_file: Option<&Path>) -> Result<Self, Failure> {
+        let by_default = || default_state_dir().map(|folder| folder.join("api.key"));
+        let path = key_file.map(Path::to_owned).or_else(by_default);
+        let path = path.ok_or_else(|| anyhow!("name the file with the API key: --key-file"))?;
+        let key = std::fs::read_to_string(&path).with_context(|| {
+            format!("read the API key from {} (--key-file names another)", path.display())
+        })?;
+        // Statuses are read here, and proxies of the environment are not for a daemon on this machine.
+        let agent = ureq::Agent::config_builder().http_status_as_error(false).proxy(None).build().into();
+        Ok(Self { url: url.trim_end_matches('/').to_owned(), key: key.trim().to_owned(), agent })
+    }
+
+    pub fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Failure> {
+        let request = self.agent.get(format!("{}{path}", self.url));
+        self.read(request.header("Authorization", self.bearer()).call())
+    }
+
+    pub fn post<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> Result<T, Failure> {
+        let request = self.agent.post(format!("{}{path}", self.url));
+        self.read(request.header("Authorization", self.bearer()).send_json(body))
+    }
+
+    pub fn put<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> Result<T, Failure> {
+        let request = self.agent.put(format!("{}{path}", self.url));
+        self.read(request.header("Authorization", self.bearer()).send_json(body))
+    }
+
+    pub fn delete(&self, path: &str) -> Result<(), Failure> {
+        let request = self.agent.delete(format!("{}{path}", self.url));
+        self.answer(request.header("Authorization", self.bearer()).call()).map(drop)
+    }
+
+    /// All items of a list, page by page.
+    pub fn list<T: DeserializeOwned>(&self, path: &str) -> Result<Vec<T>, Failure> {
+        let mut items = Vec::new();
+        let mut query = PageQuery { limit: Some(1000), after: None };
+        loop {
+            let after = query.after.as_deref().map(|id| format!("&after={}", encode(id))).unwrap_or_default();
+            let page: PageOf<T> = self.get(&format!("{path}?limit=1000{after}"))?;
+            items.extend(page.items);
+            match page.next {
+                Some(next) => query.after = Some(next),
+                None => return Ok(items),
+            }
+        }
+    }
+
+    fn bearer(&self) -> String {
+        format!("Bearer {}", self.key)
+    }
+
+    fn read<T: DeserializeOwned>(
+        &self,
+        result: Result<ureq::http::Response<ureq::Body>, ureq::Error>,
+    ) -> Result<T, Failure> {
+        let mut response = self.answer(result)?;
+        Ok(response.body_mut().read_json().context("the answer is not what this program knows")?)
+    }
+
+    /// The answer, if it says yes.
+    fn answer(
+        &self,
+        result: Result<ureq::http::Response<ureq::Body>, ureq::Error>,
+    ) -> Result<ureq::http::Response<ureq::Body>, Failure> {
+        let mut response =
+            result.with_context(|| format!("ask the daemon at {} (--url names another)", self.url))?;
+        if response.status().is_success() {
+            return Ok(response);
+        }
+        let status = response.status();
+        let problem: Value = response.body_mut().read_json().unwrap_or_default();
+        let detail = problem["detail"].as_str().unwrap_or("no reason given");
+        Err(Failure::Refused(format!("{detail} ({status})")))
+    }
+}
+
+/// An id as a segment of a path or a value of a query (RFC 3986 section 2.3).
+pub fn encode(id: &str) -> String {
+    id.bytes()
+        .map(|byte| match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
+                char::from(byte).to_string()
+            }
+            other => format!("%{other:02X}"),
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_stay_one_segment() {
+        assert_eq!(encode("i-8snyruit"), "i-8snyruit");
+        assert_eq!(encode("a/b?c ä"), "a%2Fb%3Fc%20%C3%A4");
+    }
+}

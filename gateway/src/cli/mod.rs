@@ -1,0 +1,79 @@
+//! The command line, one file per subcommand. All but `serve` talk to a daemon by its API.
+
+mod broker;
+mod client;
+mod instance;
+mod serve;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use client::{Client, Failure};
+
+/// Console gateway: browsers and viewers outside, consoles of virtual machines inside.
+#[derive(Parser)]
+#[command(name = "portcullis", version, about)]
+struct Arguments {
+    /// The daemon's API.
+    #[arg(long, global = true, env = "PORTCULLIS_URL", default_value = "http://127.0.0.1:8700")]
+    url: String,
+    /// File with the API key; by default api.key in the daemon's state folder.
+    #[arg(long, global = true, env = "PORTCULLIS_KEY_FILE")]
+    key_file: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the daemon.
+    Serve(serve::Options),
+    /// Instances: the machines whose consoles are asked for.
+    #[command(subcommand)]
+    Instance(instance::Command),
+    /// Brokers: one address and port that lead to one console.
+    #[command(subcommand)]
+    Broker(broker::Command),
+}
+
+/// Runs the command line. Exit codes: 0 done, 1 failed, 2 wrong usage, 3 refused by the service.
+pub fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let done = match arguments.command {
+        Command::Serve(options) => serve::run(&options).map_err(Failure::Failed),
+        Command::Instance(command) => Client::new(&arguments.url, arguments.key_file.as_deref())
+            .and_then(|client| instance::run(command, &client)),
+        Command::Broker(command) => Client::new(&arguments.url, arguments.key_file.as_deref())
+            .and_then(|client| broker::run(command, &client)),
+    };
+    let Err(failure) = done else { return ExitCode::SUCCESS };
+    match failure {
+        Failure::Failed(error) => {
+            eprintln!("portcullis: {error:#}");
+            ExitCode::from(1)
+        }
+        Failure::Refused(why) => {
+            eprintln!("portcullis: {why}");
+            ExitCode::from(3)
+        }
+    }
+}
+
+/// Prints a line; a reader that has gone away is no failure.
+fn say(line: impl std::fmt::Display) {
+    use std::io::Write;
+    let _ = writeln!(std::io::stdout(), "{line}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_arguments_are_sound() {
+        use clap::CommandFactory;
+        Arguments::command().debug_assert();
+    }
+}

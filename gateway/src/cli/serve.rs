@@ -1,0 +1,25 @@
+//! `portcullis serve`.
+
+use std::path::PathBuf;
+
+use anyhow::Context;
+use clap::Args;
+use tracing_subscriber::EnvFilter;
+
+use crate::config::Config;
+use crate::daemon;
+
+#[derive(Args)]
+pub struct Options {
+    /// Configuration file.
+    #[arg(long, env = "PORTCULLIS_CONFIG", default_value = "/etc/portcullis/portcullis.toml")]
+    config: PathBuf,
+}
+
+pub fn run(options: &Options) -> anyhow::Result<()> {
+    let config = Config::load(&options.config).with_context(|| format!("{}", options.config.display()))?;
+    let filter = EnvFilter::try_from_env("PORTCULLIS_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    // Standard output has one line, `ready`; the log goes where logs of services go.
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    daemon::run(config)
+}

@@ -1,0 +1,357 @@
+//! Configuration in two steps: [`Raw`] is what was written, [`Config`] what it means, checked once.
+//!
+//! Text and environment are arguments, so tests need neither files nor variables.
+
+use std::collections::HashSet;
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::ops::RangeInclusive;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use ipnet::IpNet;
+use serde::Deserialize;
+
+use crate::kernel::load::Hook;
+
+/// The file, key by key.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Raw {
+    broker_host: Option<String>,
+    addresses: Vec<IpAddr>,
+    interfaces: Vec<String>,
+    state_dir: Option<PathBuf>,
+    stop_grace_s: Option<u64>,
+    cores: usize,
+    range: RawRange,
+    broker: RawBroker,
+    session: RawSession,
+    targets: RawTargets,
+    filter: RawFilter,
+    api: RawListen,
+    metrics: RawListen,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct RawRange {
+    first: Option<u16>,
+    last: Option<u16>,
+    exclude: Vec<u16>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct RawBroker {
+    ttl_s: Option<u64>,
+    linger_s: Option<u64>,
+    rest_s: Option<u64>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct RawSession {
+    first_byte_s: Option<u64>,
+    header_s: Option<u64>,
+    dial_s: Option<u64>,
+    peer_timeout_s: Option<u64>,
+    idle_s: Option<u64>,
+    max_s: Option<u64>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct RawTargets {
+    allow: Vec<IpNet>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct RawFilter {
+    backend: Option<String>,
+    hook: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct RawListen {
+    listen: Option<SocketAddr>,
+}
+
+/// Every key, as written in the file. `filter.backend` is `PORTCULLIS_FILTER_BACKEND` in the
+/// environment.
+pub const KEYS: [&str; 23] = [
+    "broker_host",
+    "addresses",
+    "interfaces",
+    "state_dir",
+    "stop_grace_s",
+    "cores",
+    "range.first",
+    "range.last",
+    "range.exclude",
+    "broker.ttl_s",
+    "broker.linger_s",
+    "broker.rest_s",
+    "session.first_byte_s",
+    "session.header_s",
+    "session.dial_s",
+    "session.peer_timeout_s",
+    "session.idle_s",
+    "session.max_s",
+    "targets.allow",
+    "filter.backend",
+    "filter.hook",
+    "api.listen",
+    "metrics.listen",
+];
+
+/// Which filter is wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Backend {
+    /// The best that works here.
+    Auto,
+    /// eBPF, or no start.
+    Ebpf,
+    /// Plain listeners.
+    None,
+}
+
+/// What the daemon is to be. Every value is checked.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Name that clients are given.
+    pub broker_host: String,
+    /// Broker addresses, at least one.
+    pub addresses: Vec<IpAddr>,
+    /// Interfaces of the filter; empty for those that carry the addresses.
+    pub interfaces: Vec<String>,
+    /// Where the daemon keeps its files.
+    pub state_dir: PathBuf,
+    /// Time that sessions have to end in.
+    pub stop_grace: Duration,
+    /// Relay threads.
+    pub cores: usize,
+    /// Broker ports.
+    pub range: RangeInclusive<u16>,
+    /// Ports of the range that are never lent.
+    pub exclude: HashSet<u16>,
+    /// An unused broker is closed after this.
+    pub ttl: Duration,
+    /// A used broker is closed so long after its last session.
+    pub linger: Duration,
+    /// A closed port is not lent again for so long.
+    pub rest: Duration,
+    /// From a connection to its first byte.
+    pub first_byte: Duration,
+    /// From the first byte to the end of the head.
+    pub header: Duration,
+    /// To connect to a target.
+    pub dial: Duration,
+    /// A dead peer is noticed within this.
+    pub peer_timeout: Duration,
+    /// Longest time without payload; zero for no limit.
+    pub idle: Duration,
+    /// Longest session; zero for no limit.
+    pub max: Duration,
+    /// Networks that targets may be in; empty for all.
+    pub allow: Vec<IpNet>,
+    /// Which filter is wanted.
+    pub backend: Backend,
+    /// Which hook is wanted; `None` chooses.
+    pub hook: Option<Hook>,
+    /// Address of the control API.
+    pub api: SocketAddr,
+    /// Address of metrics and health.
+    pub metrics: SocketAddr,
+}
+
+/// What is wrong with a configuration: key, value, and what would be right.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("read {}: {source}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// Not TOML, an unknown key, or a value of the wrong type.
+    #[error("{0}")]
+    Syntax(String),
+    /// A value that cannot be meant.
+    #[error("{key} = {value}: {problem}")]
+    Value {
+        /// As written in the file.
+        key: &'static str,
+        /// As written in the file.
+        value: String,
+        /// What would be right.
+        problem: String,
+    },
+}
+
+fn wrong(key: &'static str, value: impl std::fmt::Debug, problem: impl Into<String>) -> ConfigError {
+    ConfigError::Value { key, value: format!("{value:?}"), problem: problem.into() }
+}
+
+impl Config {
+    /// Reads `path` and the environment of this process.
+    ///
+    /// # Errors
+    /// See [`ConfigError`].
+    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
+        Self::parse(&text, |name| std::env::var(name).ok())
+    }
+
+    /// Reads `text`; what `variable` knows goes before it.
+    ///
+    /// # Errors
+    /// See [`ConfigError`].
+    pub fn parse(text: &str, variable: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
+        let syntax = |error: toml::de::Error| ConfigError::Syntax(error.to_string().trim_end().to_owned());
+        let mut table: toml::Table = text.parse().map_err(syntax)?;
+        for key in KEYS {
+            if let Some(value) = variable(&variable_name(key)) {
+                set(&mut table, key, &value)?;
+            }
+        }
+        // Errors in the file should point at their place in it; only the environment has none.
+        let raw = match toml::from_str::<Raw>(text) {
+            Err(error) => return Err(syntax(error)),
+            Ok(_) => Raw::deserialize(table).map_err(syntax)?,
+        };
+        raw.meant()
+    }
+}
+
+/// The name in the environment of the key `key`.
+pub fn variable_name(key: &str) -> String {
+    format!("PORTCULLIS_{}", key.to_uppercase().replace('.', "_"))
+}
+
+/// Puts `value`, TOML or a bare word, at `key`.
+fn set(table: &mut toml::Table, key: &'static str, value: &str) -> Result<(), ConfigError> {
+    let parsed = format!("x = {value}").parse::<toml::Table>().ok().and_then(|mut line| line.remove("x"));
+    let value = parsed.unwrap_or_else(|| toml::Value::String(value.to_owned()));
+    match key.split_once('.') {
+        None => drop(table.insert(key.to_owned(), value)),
+        Some((section, key_of_section)) => {
+            let section = table.entry(section).or_insert_with(|| toml::Value::Table(toml::Table::new()));
+            let section =
+                section.as_table_mut().ok_or_else(|| wrong(key, &value, "its section is no table"))?;
+            section.insert(key_of_section.to_owned(), value);
+        }
+    }
+    Ok(())
+}
+
+impl Raw {
+    fn meant(self) -> Result<Config, ConfigError> {
+        let seconds = |value: Option<u64>, default| Duration::from_secs(value.unwrap_or(default));
+        let addresses = self.addresses()?;
+        let broker_host = self.broker_host.unwrap_or_else(|| addresses[0].to_string());
+        let range = range(self.range.first.unwrap_or(10_000), self.range.last.unwrap_or(15_000))?;
+        Ok(Config {
+            broker_host,
+            addresses,
+            interfaces: self.interfaces,
+            state_dir: match self.state_dir {
+                Some(path) => path,
+                None => default_state_dir().ok_or_else(|| wrong("state_dir", "", "name a folder"))?,
+            },
+            stop_grace: seconds(self.stop_grace_s, 10),
+            cores: match self.cores {
+                0 => std::thread::available_parallelism().map_or(1, usize::from),
+                cores @ 1..=256 => cores,
+                cores => return Err(wrong("cores", cores, "at most 256; 0 for one per core of the machine")),
+            },
+            exclude: self.range.exclude.into_iter().collect(),
+            range,
+            ttl: positive("broker.ttl_s", seconds(self.broker.ttl_s, 60))?,
+            linger: seconds(self.broker.linger_s, 30),
+            rest: seconds(self.broker.rest_s, 120),
+            first_byte: positive("session.first_byte_s", seconds(self.session.first_byte_s, 10))?,
+            header: positive("session.header_s", seconds(self.session.header_s, 10))?,
+            dial: positive("session.dial_s", seconds(self.session.dial_s, 10))?,
+            peer_timeout: seconds(self.session.peer_timeout_s, 30),
+            idle: seconds(self.session.idle_s, 0),
+            max: seconds(self.session.max_s, 0),
+            allow: self.targets.allow,
+            backend: match self.filter.backend.as_deref() {
+                None | Some("auto") => Backend::Auto,
+                Some("ebpf") => Backend::Ebpf,
+                Some("none") => Backend::None,
+                Some(other) => return Err(wrong("filter.backend", other, "auto, ebpf or none")),
+            },
+            hook: match self.filter.hook.as_deref() {
+                None | Some("auto") => None,
+                Some("xdp") => Some(Hook::Xdp),
+                Some("xdp-generic") => Some(Hook::XdpGeneric),
+                Some("tc") => Some(Hook::Tc),
+                Some(other) => return Err(wrong("filter.hook", other, "auto, xdp, xdp-generic or tc")),
+            },
+            api: loopback("api.listen", self.api.listen, 8700)?,
+            metrics: self.metrics.listen.unwrap_or(SocketAddr::from(([127, 0, 0, 1], 9700))),
+        })
+    }
+
+    /// The broker addresses: as written, or what `broker_host` resolves to.
+    fn addresses(&self) -> Result<Vec<IpAddr>, ConfigError> {
+        let mut addresses = self.addresses.clone();
+        if let (true, Some(host)) = (addresses.is_empty(), &self.broker_host) {
+            let resolved = (host.as_str(), 0).to_socket_addrs();
+            let resolved = resolved.map_err(|error| wrong("broker_host", host, error.to_string()))?;
+            addresses = resolved.map(|address| address.ip()).collect();
+        }
+        let mut seen = HashSet::new();
+        addresses.retain(|address| seen.insert(*address));
+        if let Some(address) = addresses.iter().find(|ip| ip.is_unspecified() || ip.is_multicast()) {
+            return Err(wrong(
+                "addresses",
+                address,
+                "broker addresses are addresses of this machine, one by one",
+            ));
+        }
+        if addresses.is_empty() {
+            return Err(wrong("addresses", &addresses, "name at least one broker address, or broker_host"));
+        }
+        Ok(addresses)
+    }
+}
+
+fn range(first: u16, last: u16) -> Result<RangeInclusive<u16>, ConfigError> {
+    if first == 0 || first > last {
+        return Err(wrong("range", format!("{first}-{last}"), "first must be at least 1 and at most last"));
+    }
+    Ok(first..=last)
+}
+
+fn positive(key: &'static str, time: Duration) -> Result<Duration, ConfigError> {
+    if time.is_zero() { Err(wrong(key, 0, "at least 1")) } else { Ok(time) }
+}
+
+/// Without TLS, what needs a key is not offered to the network.
+fn loopback(key: &'static str, listen: Option<SocketAddr>, port: u16) -> Result<SocketAddr, ConfigError> {
+    let listen = listen.unwrap_or(SocketAddr::from(([127, 0, 0, 1], port)));
+    if listen.ip().is_loopback() {
+        return Ok(listen);
+    }
+    Err(wrong(key, listen, "a loopback address: the API has no TLS yet, put a TLS proxy in front of it"))
+}
+
+/// `/var/lib/portcullis` for root, the XDG state folder (XDG Base Directory Specification) otherwise.
+pub fn default_state_dir() -> Option<PathBuf> {
+    if nix::unistd::geteuid().is_root() {
+        return Some("/var/lib/portcullis".into());
+    }
+    let xdg = std::env::var_os("XDG_STATE_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
+    let home = || std::env::var_os("HOME").map(|home| Path::new(&home).join(".local/state"));
+    Some(xdg.or_else(home)?.join("portcullis"))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,89 @@
+//! The sample file is true; what is wrong is said with key, value and remedy.
+
+use super::*;
+
+const SAMPLE: &str = include_str!("../../../deploy/portcullis.toml");
+
+fn parse(text: &str) -> Result<Config, ConfigError> {
+    Config::parse(text, |_| None)
+}
+
+/// Keys of the sample, live or commented out, with their sections.
+fn sample_lines() -> Vec<(String, String)> {
+    let mut section = String::new();
+    let mut lines = Vec::new();
+    for line in SAMPLE.lines() {
+        if let Some(name) = line.strip_prefix('[').and_then(|line| line.strip_suffix(']')) {
+            section = format!("{name}.");
+        } else if let Some((key, value)) = line.trim_start_matches('#').split_once(" = ")
+            && key.chars().all(|c| c.is_ascii_lowercase() || c == '_')
+        {
+            lines.push((format!("{section}{key}"), value.to_owned()));
+        }
+    }
+    lines
+}
+
+#[test]
+fn the_sample_is_a_configuration() {
+    let config = parse(SAMPLE).expect("the sample parses");
+    assert_eq!(config.range, 10_000..=15_000);
+    assert_eq!(config.api.to_string(), "127.0.0.1:8700");
+    assert_eq!(config.metrics.to_string(), "127.0.0.1:9700");
+}
+
+#[test]
+fn the_sample_names_every_key_and_no_other() {
+    let named: Vec<String> = sample_lines().into_iter().map(|(key, _)| key).collect();
+    assert_eq!(named, KEYS);
+}
+
+#[test]
+fn commented_lines_of_the_sample_are_true_too() {
+    let uncommented: String = SAMPLE
+        .lines()
+        .map(|line| match line.strip_prefix('#') {
+            Some(rest) if rest.contains(" = ") && !rest.starts_with(' ') => format!("{rest}\n"),
+            _ => format!("{line}\n"),
+        })
+        .collect();
+    parse(&uncommented).expect("every line of the sample parses");
+}
+
+#[test]
+fn every_key_can_come_from_the_environment() {
+    for (key, value) in sample_lines() {
+        let name = variable_name(&key);
+        let config =
+            Config::parse("addresses = [\"127.0.80.1\"]", |asked| (asked == name).then(|| value.clone()));
+        assert!(config.is_ok(), "{name}={value}: {config:?}");
+    }
+    let config = Config::parse("addresses = [\"127.0.80.1\"]", |asked| {
+        (asked == "PORTCULLIS_FILTER_BACKEND").then(|| "none".to_owned())
+    });
+    assert_eq!(config.expect("a bare word is a string").backend, Backend::None);
+}
+
+#[test]
+fn what_is_wrong_is_said() {
+    for (text, said) in [
+        ("", "addresses = []: name at least one broker address, or broker_host"),
+        ("addresses = [\"0.0.0.0\"]", "addresses = 0.0.0.0: broker addresses are addresses of this machine"),
+        ("addresses = [\"127.0.80.1\"]\n[range]\nfirst = 2\nlast = 1", "range = \"2-1\": first must be"),
+        ("addresses = [\"127.0.80.1\"]\n[broker]\nttl_s = 0", "broker.ttl_s = 0: at least 1"),
+        (
+            "addresses = [\"127.0.80.1\"]\n[filter]\nbackend = \"nft\"",
+            "filter.backend = \"nft\": auto, ebpf or none",
+        ),
+        (
+            "addresses = [\"127.0.80.1\"]\n[api]\nlisten = \"0.0.0.0:8700\"",
+            "api.listen = 0.0.0.0:8700: a loopback",
+        ),
+        ("adresses = []", "unknown field `adresses`"),
+        ("[range]\nfirst = 70000", "invalid value"),
+        ("cores = 300\naddresses = [\"127.0.80.1\"]", "cores = 300: at most 256"),
+    ] {
+        let error = parse(text).expect_err(text).to_string();
+        assert!(error.contains(said), "{text:?} says {error:?}");
+    }
+}

@@ -1,0 +1,271 @@
+//! What goes over the wire, with the field names that clouds already use.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::broker::{Broker, Protocol};
+use crate::control::lifecycle::Opened;
+use crate::control::store::{InstanceRow, WallTime};
+
+use super::problem::Problem;
+
+/// `POST /v1/brokers`.
+#[derive(Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct CreateBroker {
+    /// The instance whose console is asked for.
+    pub instance_id: String,
+    /// Seconds until the broker is closed if nobody uses it.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub ttl_s: Option<u64>,
+}
+
+/// A broker, without its ticket.
+#[derive(Debug, Deserialize, Serialize)]
+pub struct BrokerView {
+    /// Its id.
+    pub broker_id: String,
+    /// Name that clients are given.
+    pub broker_host: String,
+    /// Address.
+    pub broker_ip: IpAddr,
+    /// Port.
+    pub broker_port: u16,
+    /// The instance.
+    pub instance_id: String,
+    /// What the console speaks.
+    pub graphics_protocol: Protocol,
+    /// `open`; closed brokers are not listed.
+    pub state: String,
+    /// Sessions that run.
+    pub sessions: usize,
+    /// When it is closed if nobody uses it, RFC 3339.
+    pub expires_at: String,
+}
+
+impl BrokerView {
+    /// What is shown of `broker`.
+    pub fn new(broker: &Arc<Broker>, expires_at: WallTime, broker_host: &str) -> Self {
+        Self {
+            broker_id: broker.id.clone(),
+            broker_host: broker_host.to_owned(),
+            broker_ip: broker.endpoint.ip(),
+            broker_port: broker.endpoint.port(),
+            instance_id: broker.instance_id.clone(),
+            graphics_protocol: broker.protocol,
+            state: "open".to_owned(),
+            sessions: broker.sessions(),
+            expires_at: expires_at.to_string(),
+        }
+    }
+}
+
+/// The answer to `POST /v1/brokers`: the only place where a ticket is shown.
+#[derive(Debug, Deserialize, Serialize)]
+pub struct CreatedBroker {
+    /// The broker.
+    #[serde(flatten)]
+    pub broker: BrokerView,
+    /// The ticket.
+    pub token: String,
+    /// For front ends of one's own.
+    pub ws_url: String,
+    /// The built-in page. The ticket is behind the `#`, which browsers do not send.
+    pub console_url: String,
+}
+
+impl CreatedBroker {
+    /// What the caller is given of a broker that was opened.
+    pub fn new(opened: &Opened, broker_host: &str) -> Self {
+        let broker = BrokerView::new(&opened.broker, opened.expires_at, broker_host);
+        let token = opened.token.reveal().to_owned();
+        let port = broker.broker_port;
+        let host = match broker_host.parse() {
+            Ok(IpAddr::V6(v6)) => format!("[{v6}]"),
+            _ => broker_host.to_owned(),
+        };
+        Self {
+            broker,
+            ws_url: format!("ws://{host}:{port}/websockify?token={token}"),
+            console_url: format!("http://{host}:{port}/#token={token}"),
+            token,
+        }
+    }
+}
+
+/// `PUT /v1/instances/ID`.
+#[derive(Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct PutInstance {
+    /// Has to be the id of the path, if given at all.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub instance_id: Option<String>,
+    /// `kvm` (the default) or `lxc`.
+    #[serde(default = "kvm")]
+    pub hypervisor: String,
+    /// Name or address of the hypervisor.
+    pub host: String,
+    /// TCP port of the console.
+    pub graphics_port: u16,
+    /// What the console speaks.
+    pub graphics_protocol: Protocol,
+    /// Written and never read back.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub graphics_passwd: Option<String>,
+}
+
+fn kvm() -> String {
+    "kvm".to_owned()
+}
+
+/// Longest id of an instance, in bytes.
+pub const ID_MAX: usize = 255;
+
+impl PutInstance {
+    /// The row, and the password.
+    ///
+    /// # Errors
+    /// Which value cannot be meant.
+    pub fn into_row(self, id: String) -> Result<(InstanceRow, Option<String>), Problem> {
+        let bad = |detail: String| Err(Problem::bad_request(detail));
+        if self.instance_id.as_ref().is_some_and(|given| *given != id) {
+            return bad(format!("instance_id is not {id:?}, the id of the path"));
+        }
+        if id.is_empty() || id.len() > ID_MAX || id.chars().any(char::is_control) {
+            return bad(format!("an instance's id has 1 to {ID_MAX} bytes and no control characters"));
+        }
+        if !matches!(self.hypervisor.as_str(), "kvm" | "lxc") {
+            return bad(format!("hypervisor {:?} is neither kvm nor lxc", self.hypervisor));
+        }
+        let host_is_sound = |c: char| c.is_ascii_alphanumeric() || ".-_:%".contains(c);
+        if self.host.is_empty() || self.host.len() > ID_MAX || !self.host.chars().all(host_is_sound) {
+            return bad(format!("host {:?} is no name and no address", self.host));
+        }
+        if self.graphics_port == 0 {
+            return bad("graphics_port is 1 to 65535".to_owned());
+        }
+        let row = InstanceRow {
+            instance_id: id,
+            hypervisor: self.hypervisor,
+            host: self.host,
+            graphics_port: self.graphics_port,
+            graphics_protocol: self.graphics_protocol.to_string(),
+        };
+        Ok((row, self.graphics_passwd))
+    }
+}
+
+/// An instance.
+#[derive(Debug, Deserialize, Serialize)]
+pub struct InstanceView {
+    /// As the cloud names it.
+    pub instance_id: String,
+    /// `kvm` or `lxc`.
+    pub hypervisor: String,
+    /// Name or address of the hypervisor.
+    pub host: String,
+    /// TCP port of the console.
+    pub graphics_port: u16,
+    /// What the console speaks.
+    pub graphics_protocol: String,
+}
+
+impl From<InstanceRow> for InstanceView {
+    fn from(row: InstanceRow) -> Self {
+        let InstanceRow { instance_id, hypervisor, host, graphics_port, graphics_protocol } = row;
+        Self { instance_id, hypervisor, host, graphics_port, graphics_protocol }
+    }
+}
+
+/// Which part of a list is asked for.
+#[derive(Debug, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct PageQuery {
+    /// At most so many, 1 to 1000.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub limit: Option<u32>,
+    /// Only ids behind this one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub after: Option<String>,
+}
+
+impl PageQuery {
+    /// `limit`, with its default of 100.
+    ///
+    /// # Errors
+    /// It is out of its bounds.
+    pub fn limit(&self) -> Result<u32, Problem> {
+        match self.limit.unwrap_or(100) {
+            limit @ 1..=1000 => Ok(limit),
+            limit => Err(Problem::bad_request(format!("limit is 1 to 1000, not {limit}"))),
+        }
+    }
+}
+
+/// A part of a list; another one follows behind `next`.
+#[derive(Debug, Deserialize, Serialize)]
+pub struct PageOf<T> {
+    /// In the order of their ids.
+    pub items: Vec<T>,
+    /// For `after`; absent at the end of the list.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub next: Option<String>,
+}
+
+impl<T> PageOf<T> {
+    /// A part of at most `limit` of `items`, which has one more if more follow.
+    pub fn new(mut items: Vec<T>, limit: u32, id: impl Fn(&T) -> &str) -> Self {
+        let more = items.len() > limit as usize;
+        items.truncate(limit as usize);
+        let next = items.last().filter(|_| more).map(|last| id(last).to_owned());
+        Self { items, next }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn instance(host: &str) -> PutInstance {
+        PutInstance {
+            instance_id: None,
+            hypervisor: "kvm".into(),
+            host: host.into(),
+            graphics_port: 5900,
+            graphics_protocol: Protocol::Vnc,
+            graphics_passwd: None,
+        }
+    }
+
+    #[test]
+    fn hosts_are_names_or_addresses() {
+        for (host, good) in [
+            ("10.0.0.1", true),
+            ("fe80::1%eth0", true),
+            ("host-1.example", true),
+            ("", false),
+            ("a b", false),
+            ("a/b", false),
+        ] {
+            assert_eq!(instance(host).into_row("i-1".into()).is_ok(), good, "{host}");
+        }
+    }
+
+    #[test]
+    fn ids_are_bounded() {
+        for (id, good) in [("i-8snyruit", true), ("", false), ("a\nb", false)] {
+            assert_eq!(instance("h").into_row(id.into()).is_ok(), good, "{id:?}");
+        }
+        assert!(instance("h").into_row("x".repeat(ID_MAX + 1)).is_err());
+    }
+
+    #[test]
+    fn a_page_ends_where_the_list_ends() {
+        let page = PageOf::new(vec!["a", "b", "c"], 2, |id| id);
+        assert_eq!((page.items, page.next), (vec!["a", "b"], Some("b".into())));
+        let page = PageOf::new(vec!["a", "b"], 2, |id| id);
+        assert_eq!((page.items, page.next), (vec!["a", "b"], None));
+    }
+}

@@ -1,0 +1,352 @@
+//! Wiring: builds the parts in order, runs them, and stops them in reverse.
+
+use std::fs::File;
+use std::future::IntoFuture;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail};
+use axum::Router;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+use tokio::time::{interval, timeout};
+use tracing::{error, info, warn};
+
+use crate::broker::Doors;
+use crate::broker::allocator::{Allocator, Ports};
+use crate::broker::table::Table;
+use crate::config::{Backend, Config};
+use crate::control::access::Key;
+use crate::control::api::{self, Api};
+use crate::control::desk::ControlDesk;
+use crate::control::inventory::Inventory;
+use crate::control::lifecycle::{Lifecycle, Parts, Times};
+use crate::control::store::{Store, WallTime};
+use crate::kernel::address::carriers;
+use crate::kernel::filter::none::NoFilter;
+use crate::kernel::filter::{self, Gate};
+use crate::kernel::load::{Loaded, Plan, load};
+use crate::kernel::steering::Steering;
+use crate::metrics::Metrics;
+use crate::relay::core::{self, Cores, Hatch, Threads};
+use crate::relay::handshake::HeadTimes;
+use crate::relay::listener::ports::Ports as PortDoors;
+use crate::relay::listener::steering::{Pair, Steered};
+use crate::relay::pump::Pace;
+use crate::relay::session::{END_NAMES, Shared};
+use crate::relay::target::tcp::Destinations;
+
+mod observe;
+
+/// How often brokers that nobody uses are looked for.
+const REAP: Duration = Duration::from_secs(1);
+/// How often closed brokers are forgotten, and how long the store remembers them.
+const FORGET: Duration = Duration::from_secs(60 * 60);
+const REMEMBER: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Runs the daemon until SIGTERM or SIGINT.
+///
+/// # Errors
+/// What kept it from starting.
+pub fn run(config: Config) -> anyhow::Result<()> {
+    // Whatever is written is for the daemon's user alone.
+    nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o077));
+    raise_descriptor_limit();
+    // The control side has a runtime of its own: no session ever waits behind a request.
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .thread_name("control")
+        .enable_all()
+        .build()
+        .context("start the control runtime")?;
+    runtime.block_on(serve(config))
+}
+
+async fn serve(config: Config) -> anyhow::Result<()> {
+    let mut terminate = signal(SignalKind::terminate()).context("catch SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("catch SIGINT")?;
+
+    let daemon = Daemon::start(config).await?;
+    tokio::select! {
+        _ = terminate.recv() => info!("SIGTERM"),
+        _ = interrupt.recv() => info!("SIGINT"),
+    }
+    daemon.stop().await;
+    Ok(())
+}
+
+/// The running parts, in the order in which they were built.
+struct Daemon {
+    config: Config,
+    _lock: File,
+    store: Store,
+    threads: Threads,
+    /// Listeners that belong to no single broker.
+    hatches: Vec<Hatch>,
+    lifecycle: Arc<Lifecycle>,
+    gate: Gate,
+    keeper: JoinHandle<()>,
+    servers: Vec<tokio::task::JoinHandle<std::io::Result<()>>>,
+    tasks: Vec<tokio::task::JoinHandle<()>>,
+    stop: watch::Sender<bool>,
+}
+
+impl Daemon {
+    async fn start(config: Config) -> anyhow::Result<Self> {
+        let lock = claim_state(&config.state_dir)?;
+        let key = config.state_dir.join("api.key");
+        let key = Key::load(&key).with_context(|| format!("API key {}", key.display()))?;
+        let store = Store::open(&config.state_dir.join("store.db")).await?;
+        let allocator = recover(&store, &config).await?;
+        let api_listener = TcpListener::bind(config.api).await;
+        let api_listener = api_listener.with_context(|| format!("listen for the API on {}", config.api))?;
+        let metrics_listener = TcpListener::bind(config.metrics).await;
+        let metrics_listener =
+            metrics_listener.with_context(|| format!("listen for metrics on {}", config.metrics))?;
+        let (api_address, metrics_address) = (api_listener.local_addr()?, metrics_listener.local_addr()?);
+
+        let metrics = Metrics::new(&END_NAMES);
+        let table = Arc::new(Table::default());
+        let inventory = Inventory::new(store.clone());
+        let desk = ControlDesk::new(inventory.clone(), store.clone(), metrics.clone());
+        let shared = Arc::new(Shared {
+            table: table.clone(),
+            desk: Arc::new(desk),
+            destinations: destinations(&config, &[api_address, metrics_address]),
+            head: HeadTimes { first_byte: config.first_byte, head: config.header },
+            dial: config.dial,
+            pace: Pace { peer: config.peer_timeout, idle: config.idle, longest: config.max },
+            metrics: metrics.clone(),
+        });
+        let (cores, threads) = core::start(config.cores, &shared).context("start the relay")?;
+
+        let (filter, hook, steering) = choose_filter(&config).await?;
+        let backend = filter.name();
+        let (doors, hatches) = open_doors(cores, steering)?;
+        let steering = doors.name();
+        info!(backend, hook, steering, "the gate stands");
+        let (gate, keeper) = Gate::start(filter)?;
+
+        let times = Times { ttl: config.ttl, linger: config.linger };
+        let lifecycle = Lifecycle::new(Parts {
+            inventory,
+            allocator,
+            doors,
+            store: store.clone(),
+            table: table.clone(),
+            gate: gate.clone(),
+            metrics: metrics.clone(),
+            times,
+        });
+
+        let stop = watch::Sender::new(false);
+        let api = Api {
+            lifecycle: lifecycle.clone(),
+            store: store.clone(),
+            broker_host: config.broker_host.as_str().into(),
+            key,
+        };
+        let about = [("backend", backend.into()), ("hook", hook.clone()), ("steering", steering.into())];
+        let observe = observe::routes(&metrics, about, table, gate.clone());
+        let servers = vec![
+            serve_http(api_listener, api::routes(api), &stop),
+            serve_http(metrics_listener, observe, &stop),
+        ];
+        let tasks = vec![tokio::spawn(housekeeping(lifecycle.clone(), store.clone(), metrics))];
+
+        // Whoever started the daemon reads from here where it is; the ports may have been its choice.
+        println!(
+            "ready api=http://{api_address} metrics=http://{metrics_address} backend={backend} hook={hook} steering={steering}"
+        );
+        info!(%api_address, %metrics_address, broker_host = config.broker_host, "ready");
+        Ok(Self {
+            config,
+            _lock: lock,
+            store,
+            threads,
+            hatches,
+            lifecycle,
+            gate,
+            keeper,
+            servers,
+            tasks,
+            stop,
+        })
+    }
+
+    /// Closes every broker, kernel first, ends the sessions within the grace, and lets go of the rest.
+    async fn stop(self) {
+        let began = Instant::now();
+        self.stop.send_replace(true);
+        for task in &self.tasks {
+            task.abort();
+        }
+        self.lifecycle.stop().await;
+        drop(self.hatches);
+        let (threads, grace) = (self.threads, self.config.stop_grace);
+        let relay = tokio::task::spawn_blocking(move || threads.stop(grace));
+        if let Err(error) = relay.await {
+            error!(%error, "the relay did not stop as it should");
+        }
+        for server in self.servers {
+            // Requests under way get a moment; a client that holds its connection open does not get more.
+            let _ = timeout(Duration::from_secs(2), server).await;
+        }
+        self.store.close().await;
+        // The keeper ends, and detaches, when the last gate is gone. The API's routes hold one too; they
+        // are gone with their servers, or with the process.
+        drop(self.lifecycle);
+        drop(self.gate);
+        let keeper = tokio::task::spawn_blocking(move || self.keeper.join());
+        if timeout(Duration::from_secs(2), keeper).await.is_err() {
+            warn!("the kernel lets go of the filter when the process ends");
+        }
+        info!(seconds = began.elapsed().as_secs_f32(), "stopped");
+    }
+}
+
+/// Makes the state folder, and makes sure that no other daemon uses it.
+fn claim_state(folder: &Path) -> anyhow::Result<File> {
+    std::fs::create_dir_all(folder).with_context(|| format!("make the state folder {}", folder.display()))?;
+    let path = folder.join("lock");
+    let lock = File::create(&path).with_context(|| format!("make {}", path.display()))?;
+    match lock.try_lock() {
+        Ok(()) => Ok(lock),
+        Err(std::fs::TryLockError::WouldBlock) => {
+            bail!("another daemon uses the state folder {}", folder.display())
+        }
+        Err(std::fs::TryLockError::Error(error)) => {
+            Err(error).with_context(|| format!("lock {}", path.display()))
+        }
+    }
+}
+
+/// Brokers do not outlive the daemon that opened them: what the store still has open is closed, and
+/// every port that was in use rests.
+async fn recover(store: &Store, config: &Config) -> anyhow::Result<Allocator> {
+    let closed = store.close_all_brokers("restart").await?;
+    if closed > 0 {
+        info!(closed, "brokers of the daemon before this one are closed");
+    }
+    let allocator = Allocator::new(Ports {
+        addresses: config.addresses.clone(),
+        range: config.range.clone(),
+        exclude: config.exclude.clone(),
+        rest: config.rest,
+    });
+    let now = Instant::now();
+    for rest in store.resting(config.rest).await? {
+        allocator.rest(rest.endpoint, rest.left, now);
+    }
+    Ok(allocator)
+}
+
+fn destinations(config: &Config, own: &[SocketAddr]) -> Destinations {
+    Destinations {
+        allow: config.allow.clone(),
+        own: own.to_vec(),
+        own_range: config.addresses.iter().map(|ip| (ip.to_canonical(), config.range.clone())).collect(),
+    }
+}
+
+/// The filter, the name of its hook (`-` for none), and the steering if there is one.
+async fn choose_filter(
+    config: &Config,
+) -> anyhow::Result<(Box<dyn filter::Backend>, String, Option<Steering>)> {
+    let nothing = || (Box::new(NoFilter) as Box<dyn filter::Backend>, "-".to_owned(), None);
+    if config.backend == Backend::None {
+        return Ok(nothing());
+    }
+    let loaded = load_filter(config).await;
+    match loaded {
+        Ok(Loaded { filter, hooks, steering }) => {
+            let mut names: Vec<_> = hooks.iter().map(|(_, hook)| hook.name()).collect();
+            names.dedup();
+            for (interface, hook) in &hooks {
+                info!(interface, hook = hook.name(), "filter attached");
+            }
+            let steering = steering
+                .inspect_err(|error| warn!(%error, "no steering: every broker gets a socket of its own"));
+            Ok((Box::new(filter), names.join(","), steering.ok()))
+        }
+        Err(error) if config.backend == Backend::Auto => {
+            warn!(error = format!("{error:#}"), "no filter: broker ports are plain listeners");
+            Ok(nothing())
+        }
+        Err(error) => Err(error.context("filter.backend = \"ebpf\"")),
+    }
+}
+
+async fn load_filter(config: &Config) -> anyhow::Result<Loaded> {
+    let interfaces = match config.interfaces.as_slice() {
+        [] => carriers(&config.addresses).await?,
+        named => named.to_vec(),
+    };
+    let plan = Plan {
+        addresses: config.addresses.clone(),
+        range: config.range.clone(),
+        interfaces,
+        hook: config.hook,
+    };
+    Ok(load(&plan)?)
+}
+
+/// With steering, a pair of listeners for each core is put in place now; without, brokers bring theirs.
+fn open_doors(cores: Cores, steering: Option<Steering>) -> anyhow::Result<(Arc<dyn Doors>, Vec<Hatch>)> {
+    let Some(mut steering) = steering else { return Ok((Arc::new(PortDoors::new(cores)), Vec::new())) };
+    let pairs: Vec<Pair> =
+        (0..cores.count()).map(|_| Pair::bind()).collect::<Result<_, _>>().context("listen")?;
+    let sockets: Vec<_> = pairs.iter().map(|pair| (&pair.v4, pair.v6.as_ref())).collect();
+    steering.set(&sockets)?;
+    let mut hatches = Vec::new();
+    for (core, Pair { v4, v6 }) in pairs.into_iter().enumerate() {
+        hatches.push(cores.listen(core, v4)?);
+        if let Some(v6) = v6 {
+            hatches.push(cores.listen(core, v6)?);
+        }
+    }
+    Ok((Arc::new(Steered), hatches))
+}
+
+fn serve_http(
+    listener: TcpListener,
+    routes: Router,
+    stop: &watch::Sender<bool>,
+) -> tokio::task::JoinHandle<std::io::Result<()>> {
+    let mut stop = stop.subscribe();
+    let stopped = async move {
+        // An error means that the sender is gone, which is a stop too.
+        let _ = stop.wait_for(|stop| *stop).await;
+    };
+    tokio::spawn(axum::serve(listener, routes).with_graceful_shutdown(stopped).into_future())
+}
+
+async fn housekeeping(lifecycle: Arc<Lifecycle>, store: Store, metrics: Arc<Metrics>) {
+    let (mut reap, mut forget) = (interval(REAP), interval(FORGET));
+    loop {
+        tokio::select! {
+            _ = reap.tick() => lifecycle.reap(Instant::now()).await,
+            _ = forget.tick() => {
+                let before = WallTime(WallTime::now().0 - REMEMBER.as_millis() as i64);
+                if let Err(error) = store.forget_brokers(before).await {
+                    metrics.store_failed();
+                    warn!(%error, "closed brokers not forgotten");
+                }
+            }
+        }
+    }
+}
+
+/// Each session takes two descriptors.
+fn raise_descriptor_limit() {
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+    let raised = getrlimit(Resource::RLIMIT_NOFILE)
+        .and_then(|(_, hard)| setrlimit(Resource::RLIMIT_NOFILE, hard, hard));
+    if let Err(error) = raised {
+        warn!(%error, "descriptor limit not raised");
+    }
+}

@@ -1,0 +1,95 @@
+//! HTTP answers other than 101: refusals, the status of a console, pages.
+
+use std::io;
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use crate::broker::{Broker, Refusal};
+use crate::web::Page;
+
+/// A whole answer, ready to be written. The connection ends behind it.
+pub struct Answer {
+    head: String,
+    body: Vec<u8>,
+}
+
+/// On every answer: what design and good sense ask of pages, and no harm to the others.
+const HEADERS: &str = "Content-Security-Policy: default-src 'none'; script-src 'self'; style-src 'self'; \
+img-src 'self' data: blob:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'\r\n\
+Referrer-Policy: no-referrer\r\n\
+X-Content-Type-Options: nosniff\r\n\
+Cross-Origin-Opener-Policy: same-origin\r\n\
+Connection: close\r\n";
+
+const NO_STORE: &str = "no-store";
+/// Assets have the hash of their content in their names.
+const FOR_EVER: &str = "public, max-age=31536000, immutable";
+
+impl Answer {
+    fn new(status: u16, content_type: &str, cache: &str, body: Vec<u8>) -> Self {
+        let reason = reason(status);
+        let length = body.len();
+        let head = format!(
+            "HTTP/1.1 {status} {reason}\r\nContent-Type: {content_type}\r\nContent-Length: {length}\r\n\
+             Cache-Control: {cache}\r\n{HEADERS}\r\n"
+        );
+        Self { head, body }
+    }
+
+    /// Status, and `{code, message}`.
+    pub fn refusal(refusal: Refusal) -> Self {
+        let (status, code) = refusal.answer();
+        Self::json(status, &serde_json::json!({ "code": code, "message": refusal.to_string() }))
+    }
+
+    /// What a page asks before it connects: the ticket is good; and why the last try failed, if it did.
+    pub fn status(broker: &Broker) -> Self {
+        let last = broker
+            .last_refusal()
+            .map(|refusal| serde_json::json!({ "code": refusal.answer().1, "message": refusal.to_string() }));
+        let body = serde_json::json!({
+            "instance_id": broker.instance_id,
+            "graphics_protocol": broker.protocol,
+            "state": "open",
+            "last_refusal": last,
+        });
+        Self::json(200, &body)
+    }
+
+    /// A page or one of its parts.
+    pub fn page(page: Page) -> Self {
+        let cache = if page.immutable { FOR_EVER } else { NO_STORE };
+        Self::new(200, &page.content_type, cache, page.body.into_owned())
+    }
+
+    fn json(status: u16, body: &serde_json::Value) -> Self {
+        Self::new(status, "application/json", NO_STORE, body.to_string().into_bytes())
+    }
+
+    /// Writes the answer and lets the client read it: closing with unread bytes would reset the
+    /// connection, and the answer with it. Bounded in time and bytes.
+    pub async fn send(self, stream: &mut TcpStream) {
+        let deliver = async {
+            stream.write_all(self.head.as_bytes()).await?;
+            stream.write_all(&self.body).await?;
+            stream.shutdown().await?;
+            let mut rest = [0; 4096];
+            for _ in 0..64 {
+                if stream.read(&mut rest).await? == 0 {
+                    break;
+                }
+            }
+            io::Result::Ok(())
+        };
+        // A client that does not want its answer is no concern of ours.
+        let _ = timeout(Duration::from_secs(5), deliver).await;
+    }
+}
+
+fn reason(status: u16) -> &'static str {
+    use tokio_tungstenite::tungstenite::http::StatusCode;
+    StatusCode::from_u16(status).ok().and_then(|status| status.canonical_reason()).unwrap_or("")
+}

@@ -1,0 +1,204 @@
+//! One thread per core, with a current-thread runtime of its own: listeners, sessions, buffers.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::io;
+use std::net::TcpListener;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use tokio::sync::{Notify, mpsc, oneshot, watch};
+use tokio::task::{LocalSet, spawn_local};
+use tokio::time::{interval, timeout};
+
+use crate::metrics::Metrics;
+
+use super::listener::accept;
+use super::pump::Traffic;
+use super::session::{Shared, serve};
+
+/// Handle to the cores. Clones lead to the same cores.
+#[derive(Clone)]
+pub struct Cores(Arc<Vec<mpsc::UnboundedSender<NewListener>>>);
+
+struct NewListener {
+    listener: TcpListener,
+    /// Resolves when the [`Hatch`] is dropped.
+    closed: oneshot::Receiver<()>,
+}
+
+/// A listener on some core. The socket is closed when this is dropped.
+#[derive(Debug)]
+pub struct Hatch(#[expect(dead_code, reason = "dropping it is the message")] oneshot::Sender<()>);
+
+/// The threads.
+pub struct Threads {
+    stop: watch::Sender<Option<Duration>>,
+    handles: Vec<JoinHandle<()>>,
+}
+
+/// Starts `count` cores.
+///
+/// # Errors
+/// A thread or its runtime could not be made.
+pub fn start(count: usize, shared: &Arc<Shared>) -> io::Result<(Cores, Threads)> {
+    let stop = watch::Sender::new(None);
+    let mut senders = Vec::with_capacity(count);
+    let mut handles = Vec::with_capacity(count);
+    for index in 0..count {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let (sender, listeners) = mpsc::unbounded_channel();
+        let (shared, stop) = (shared.clone(), stop.subscribe());
+        let run = move || LocalSet::new().block_on(&runtime, run(listeners, shared, stop));
+        handles.push(std::thread::Builder::new().name(format!("relay-{index}")).spawn(run)?);
+        senders.push(sender);
+    }
+    Ok((Cores(Arc::new(senders)), Threads { stop, handles }))
+}
+
+impl Cores {
+    /// Accepts from `listener` on core `core`, counted round.
+    ///
+    /// # Errors
+    /// The cores were stopped.
+    pub fn listen(&self, core: usize, listener: TcpListener) -> io::Result<Hatch> {
+        let (hatch, closed) = oneshot::channel();
+        let sender = &self.0[core % self.0.len()];
+        let stopped = |_| io::Error::other("the relay has stopped");
+        sender.send(NewListener { listener, closed }).map_err(stopped)?;
+        Ok(Hatch(hatch))
+    }
+
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        self.0.len()
+    }
+}
+
+impl Threads {
+    /// Accepts no more, waits at most `grace` for the sessions to end, and ends the threads. The
+    /// sessions are told by their brokers.
+    pub fn stop(self, grace: Duration) {
+        self.stop.send_replace(Some(grace));
+        for handle in self.handles {
+            // A panic in a thread was reported by its hook.
+            let _ = handle.join();
+        }
+    }
+}
+
+/// The sessions of one core.
+#[derive(Default)]
+pub struct Live {
+    connections: Cell<usize>,
+    none_left: Notify,
+    traffic: RefCell<HashMap<u64, Rc<Traffic>>>,
+    next: Cell<u64>,
+}
+
+impl Live {
+    /// Counts the session, and its bytes while they move, until the value is dropped.
+    pub fn count<'a>(&'a self, traffic: &Rc<Traffic>, metrics: Arc<Metrics>) -> Counted<'a> {
+        let id = self.next.replace(self.next.get() + 1);
+        self.traffic.borrow_mut().insert(id, traffic.clone());
+        metrics.began();
+        Counted { live: self, id, traffic: traffic.clone(), metrics }
+    }
+
+    fn report(&self, metrics: &Metrics) {
+        for traffic in self.traffic.borrow().values() {
+            metrics.moved(traffic.unreported());
+        }
+    }
+}
+
+/// A session that is counted.
+pub struct Counted<'a> {
+    live: &'a Live,
+    id: u64,
+    traffic: Rc<Traffic>,
+    metrics: Arc<Metrics>,
+}
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        self.live.traffic.borrow_mut().remove(&self.id);
+        self.metrics.moved(self.traffic.unreported());
+        self.metrics.left();
+    }
+}
+
+/// How often the bytes of running sessions are added up.
+const REPORT: Duration = Duration::from_secs(1);
+
+async fn run(
+    mut listeners: mpsc::UnboundedReceiver<NewListener>,
+    shared: Arc<Shared>,
+    mut stop: watch::Receiver<Option<Duration>>,
+) {
+    let live = Rc::new(Live::default());
+    let mut report = interval(REPORT);
+    let grace = loop {
+        tokio::select! {
+            Some(new) = listeners.recv() => listen(new, &shared, &live, stop.clone()),
+            _ = report.tick() => live.report(&shared.metrics),
+            grace = stopped(&mut stop) => break grace,
+        }
+    };
+    let ended = async {
+        while live.connections.get() > 0 {
+            live.none_left.notified().await;
+        }
+    };
+    // What is left after the grace is cut off when the thread's tasks are dropped.
+    let _ = timeout(grace, ended).await;
+}
+
+fn listen(
+    new: NewListener,
+    shared: &Arc<Shared>,
+    live: &Rc<Live>,
+    mut stop: watch::Receiver<Option<Duration>>,
+) {
+    let (shared, live) = (shared.clone(), live.clone());
+    spawn_local(async move {
+        let Ok(listener) = tokio::net::TcpListener::from_std(new.listener) else { return };
+        let arrived = |stream, client| {
+            let (shared, live) = (shared.clone(), live.clone());
+            live.connections.set(live.connections.get() + 1);
+            let departure = Departure(live.clone());
+            spawn_local(async move {
+                let _departure = departure;
+                serve(stream, client, &shared, &live).await;
+            });
+        };
+        tokio::select! {
+            () = accept(listener, arrived) => {}
+            _ = new.closed => {}
+            _ = stopped(&mut stop) => {}
+        }
+    });
+}
+
+/// Gives a connection's place back, also when its task is dropped or panics.
+struct Departure(Rc<Live>);
+
+impl Drop for Departure {
+    fn drop(&mut self) {
+        let left = self.0.connections.get() - 1;
+        self.0.connections.set(left);
+        if left == 0 {
+            self.0.none_left.notify_waiters();
+        }
+    }
+}
+
+async fn stopped(stop: &mut watch::Receiver<Option<Duration>>) -> Duration {
+    match stop.wait_for(Option::is_some).await {
+        Ok(grace) => grace.unwrap_or_default(),
+        // The handle is gone without a word: there is nobody to wait for.
+        Err(_) => Duration::ZERO,
+    }
+}

@@ -1,0 +1,237 @@
+//! The HTTP upgrade (RFC 6455 section 4): reading the request, the ticket in it, the subprotocol.
+//!
+//! Parsing and the checks of section 4.2.1 are tungstenite's. Nothing is answered here: the target
+//! is dialled first.
+
+use std::io;
+use std::time::Duration;
+
+use tokio::io::AsyncReadExt;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_tungstenite::tungstenite::handshake::machine::TryParse;
+use tokio_tungstenite::tungstenite::handshake::server::{Request, create_response, write_response};
+use tokio_tungstenite::tungstenite::http::header::{
+    AUTHORIZATION, HeaderName, HeaderValue, SEC_WEBSOCKET_PROTOCOL, UPGRADE,
+};
+
+use crate::broker::Refusal;
+use crate::broker::ticket::Token;
+
+/// Longest head of a request, in bytes.
+pub const HEAD_MAX: usize = 16 * 1024;
+
+/// A request's head, and the bytes that came behind it.
+#[derive(Debug)]
+pub struct Head {
+    request: Request,
+    /// Sent by a client that did not wait for the answer.
+    pub rest: Vec<u8>,
+}
+
+/// Deadlines for the head of a request.
+#[derive(Clone, Copy, Debug)]
+pub struct HeadTimes {
+    /// From the connection to the first byte.
+    pub first_byte: Duration,
+    /// From the first byte to the end of the head.
+    pub head: Duration,
+}
+
+/// Why there is no head.
+#[derive(Debug)]
+pub enum NoHead {
+    /// The client left, or its connection broke.
+    Gone,
+    /// The client is to be told.
+    Refused(Refusal),
+}
+
+impl From<io::Error> for NoHead {
+    fn from(_: io::Error) -> Self {
+        Self::Gone
+    }
+}
+
+impl From<Refusal> for NoHead {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
+/// Reads a request's head of at most [`HEAD_MAX`] bytes.
+///
+/// # Errors
+/// [`Refusal::Slow`] past a deadline, [`Refusal::HeadTooLong`], [`Refusal::BadHandshake`] for
+/// anything but a GET request of HTTP/1.1.
+pub async fn read_head(stream: &mut TcpStream, times: HeadTimes) -> Result<Head, NoHead> {
+    timeout(times.first_byte, stream.readable()).await.map_err(|_| Refusal::Slow)??;
+    timeout(times.head, read_all(stream)).await.map_err(|_| Refusal::Slow)?
+}
+
+async fn read_all(stream: &mut TcpStream) -> Result<Head, NoHead> {
+    let mut bytes = Vec::with_capacity(1024);
+    loop {
+        if stream.read_buf(&mut bytes).await? == 0 {
+            return Err(NoHead::Gone);
+        }
+        match Request::try_parse(&bytes) {
+            Ok(Some((len, request))) => return Ok(Head { request, rest: bytes.split_off(len) }),
+            Ok(None) if bytes.len() < HEAD_MAX => {}
+            Ok(None) => return Err(Refusal::HeadTooLong.into()),
+            Err(_) => return Err(Refusal::BadHandshake.into()),
+        }
+    }
+}
+
+/// What a client asks for.
+#[derive(Debug)]
+pub enum Ask {
+    /// To become a WebSocket: the answer that says yes, and the ticket.
+    Upgrade(Upgrade, Option<Token>),
+    /// Whether a ticket would be let in.
+    Status(Option<Token>),
+    /// A page, by its path.
+    Page(String),
+}
+
+/// A handshake that was found good, not answered yet.
+#[derive(Debug)]
+pub struct Upgrade(Vec<u8>);
+
+impl Upgrade {
+    /// The bytes of the answer 101.
+    pub fn answer(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl Head {
+    /// What the client asks for. A WebSocket handshake is good on any path.
+    ///
+    /// # Errors
+    /// [`Refusal::BadHandshake`].
+    pub fn ask(&self) -> Result<Ask, Refusal> {
+        if self.request.headers().contains_key(UPGRADE) {
+            return Ok(Ask::Upgrade(self.upgrade()?, self.token()));
+        }
+        match self.request.uri().path() {
+            "/status" => Ok(Ask::Status(self.token())),
+            path => Ok(Ask::Page(path.to_owned())),
+        }
+    }
+
+    fn upgrade(&self) -> Result<Upgrade, Refusal> {
+        let mut response = create_response(&self.request).map_err(|_| Refusal::BadHandshake)?;
+        // websockify and nova are strict here and lose clients over it: `binary` is answered where it
+        // is offered in whatever list, and where it is not the header is left out.
+        if self.subprotocols().any(|name| name == "binary") {
+            response.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static("binary"));
+        }
+        let mut answer = Vec::with_capacity(160);
+        write_response(&mut answer, &response).map_err(|_| Refusal::BadHandshake)?;
+        Ok(Upgrade(answer))
+    }
+
+    /// The ticket: a subprotocol `ticket.<token>`, a bearer token (RFC 6750 section 2.1), or `token`
+    /// in the query.
+    fn token(&self) -> Option<Token> {
+        let from_subprotocol = self.subprotocols().find_map(|name| name.strip_prefix("ticket."));
+        let from_header = || {
+            let mut bearers = self.headers(&AUTHORIZATION).filter_map(|value| value.split_once(' '));
+            bearers.find(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer")).map(|(_, token)| token.trim())
+        };
+        let from_query = || {
+            let query = self.request.uri().query()?;
+            query.split('&').find_map(|pair| pair.strip_prefix("token="))
+        };
+        let shown = from_subprotocol.or_else(from_header).or_else(from_query)?;
+        (!shown.is_empty()).then(|| Token::from_client(shown))
+    }
+
+    fn subprotocols(&self) -> impl Iterator<Item = &str> {
+        self.headers(&SEC_WEBSOCKET_PROTOCOL).flat_map(|list| list.split(',')).map(str::trim)
+    }
+
+    fn headers<'a>(&'a self, name: &HeaderName) -> impl Iterator<Item = &'a str> {
+        self.request.headers().get_all(name).into_iter().filter_map(|value| value.to_str().ok())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const UPGRADE_HEADERS: &str = "Host: x\r\nUpgrade: websocket\r\nConnection: keep-alive, Upgrade\r\n\
+        Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+
+    fn head(request: &str) -> Head {
+        let (len, parsed) = Request::try_parse(request.as_bytes()).expect("HTTP").expect("a whole head");
+        Head { request: parsed, rest: request.as_bytes()[len..].to_vec() }
+    }
+
+    fn upgrade(path: &str, more: &str) -> (String, Option<Token>) {
+        match head(&format!("GET {path} HTTP/1.1\r\n{UPGRADE_HEADERS}{more}\r\n")).ask() {
+            Ok(Ask::Upgrade(upgrade, token)) => {
+                (String::from_utf8_lossy(upgrade.answer()).to_ascii_lowercase(), token)
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn the_answer_is_that_of_the_rfc() {
+        let (answer, token) = upgrade("/any/path", "");
+        assert!(answer.starts_with("http/1.1 101 switching protocols\r\n"), "{answer}");
+        assert!(answer.contains("sec-websocket-accept: s3pplmbitxaq9kygzzhzrbk+xoo=\r\n"), "{answer}");
+        assert!(!answer.contains("sec-websocket-protocol"), "{answer}");
+        assert!(answer.ends_with("\r\n\r\n"), "{answer}");
+        assert_eq!(token, None);
+    }
+
+    #[test]
+    fn a_ticket_comes_in_three_ways() {
+        for (path, more) in [
+            ("/?a=b&token=t1", ""),
+            ("/", "Authorization: bearer t1\r\n"),
+            ("/", "Sec-WebSocket-Protocol: ticket.t1, binary\r\n"),
+            ("/", "Sec-WebSocket-Protocol: binary\r\nSec-WebSocket-Protocol: ticket.t1\r\n"),
+        ] {
+            assert_eq!(upgrade(path, more).1, Some(Token::from_client("t1")), "{path} {more}");
+        }
+        for (path, more) in [("/?token=", ""), ("/", "Authorization: Basic t1\r\n"), ("/?xtoken=t1", "")] {
+            assert_eq!(upgrade(path, more).1, None, "{path} {more}");
+        }
+    }
+
+    #[test]
+    fn subprotocols_are_taken_liberally() {
+        for (offer, answered) in
+            [("binary", true), ("base64, binary", true), ("base64,binary", true), ("chat", false)]
+        {
+            let (answer, _) = upgrade("/", &format!("Sec-WebSocket-Protocol: {offer}\r\n"));
+            assert_eq!(answer.contains("sec-websocket-protocol: binary\r\n"), answered, "{offer}");
+        }
+        let (answer, _) = upgrade("/", "Sec-WebSocket-Protocol: binary, ticket.secret\r\n");
+        assert!(!answer.contains("secret"), "{answer}");
+    }
+
+    #[test]
+    fn bad_handshakes_are_refused() {
+        for headers in [
+            "Upgrade: websocket\r\n",
+            "Upgrade: h2c\r\nConnection: Upgrade\r\n",
+            "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: short\r\n",
+            "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 12\r\n\
+             Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n",
+        ] {
+            let refusal = head(&format!("GET / HTTP/1.1\r\nHost: x\r\n{headers}\r\n")).ask().err();
+            assert_eq!(refusal, Some(Refusal::BadHandshake), "{headers}");
+        }
+    }
+
+    #[test]
+    fn early_bytes_are_kept() {
+        assert_eq!(head(&format!("GET / HTTP/1.1\r\n{UPGRADE_HEADERS}\r\nearly")).rest, b"early");
+    }
+}

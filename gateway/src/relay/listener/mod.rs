@@ -1,0 +1,60 @@
+//! A client arrives: accept loops, and the two ways in which a broker's port leads to one.
+//!
+//! `ports` has a socket per broker, `steering` a pair per core that the kernel steers to. What is
+//! done with an arrival is handed in.
+
+pub mod ports;
+pub mod steering;
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::sleep;
+use tracing::warn;
+
+/// Accepts for ever; `arrived` must not wait.
+pub async fn accept(listener: TcpListener, arrived: impl Fn(TcpStream, SocketAddr)) {
+    loop {
+        match listener.accept().await {
+            Ok((stream, client)) => arrived(stream, client),
+            Err(error) if is_lack(&error) => {
+                // The connection stays in the queue; without a pause this would spin.
+                warn!(%error, "accept");
+                sleep(Duration::from_millis(100)).await;
+            }
+            // That client left before it was accepted.
+            Err(_) => {}
+        }
+    }
+}
+
+/// Whether accepting failed for want of descriptors or memory.
+fn is_lack(error: &std::io::Error) -> bool {
+    use nix::libc::{EMFILE, ENFILE, ENOBUFS, ENOMEM};
+    matches!(error.raw_os_error(), Some(EMFILE | ENFILE | ENOBUFS | ENOMEM))
+}
+
+/// Connections that wait to be accepted, per listener.
+const BACKLOG: i32 = 1024;
+
+/// A listening socket on `address`.
+///
+/// # Errors
+/// What the system said, with the address.
+pub fn bind(address: SocketAddr) -> std::io::Result<std::net::TcpListener> {
+    let socket = socket2::Socket::new(
+        socket2::Domain::for_address(address),
+        socket2::Type::STREAM,
+        Some(socket2::Protocol::TCP),
+    )?;
+    if address.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    // Sessions of an earlier broker on this port may still be closing.
+    socket.set_reuse_address(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    socket.set_nonblocking(true)?;
+    Ok(socket.into())
+}

@@ -1,0 +1,15 @@
+//! Bytes, left to right: a client arrives, shakes hands, its target is dialled, bytes move.
+//!
+//! Each core has a thread with a runtime of its own (`core`); an accepted connection stays there.
+
+mod answer;
+mod buffer;
+pub mod core;
+pub mod handshake;
+pub mod listener;
+mod mail;
+pub mod pump;
+pub mod session;
+mod socket;
+pub mod target;
+pub mod ws;

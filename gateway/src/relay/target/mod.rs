@@ -1,0 +1,3 @@
+//! The far side: from a [`Target`] to a stream of bytes.
+
+pub mod tcp;
