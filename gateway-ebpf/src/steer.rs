@@ -1,10 +1,6 @@
 //! Steering: a connection to an open broker goes to one of our listeners, whatever its port.
 
-use aya_ebpf::{
-    bindings::sk_action,
-    macros::sk_lookup,
-    programs::SkLookupContext,
-};
+use aya_ebpf::{bindings::sk_action, macros::sk_lookup, programs::SkLookupContext};
 use portcullis_ebpf::{
     layout::{BrokerKey, Family, MAPPED_PREFIX, listener_index},
     verdict::{Tables, Verdict, admit},
@@ -67,7 +63,8 @@ fn steer(ctx: &SkLookupContext) -> Option<bool> {
     }
     // Spread over the cores by client address and port. The multiplier is 2^32 divided by the
     // golden ratio: neighbours land far apart.
-    let client = read!(lookup, remote_ip4) ^ read!(lookup, remote_ip6[3]) ^ u32::from(read!(lookup, remote_port));
+    let client =
+        read!(lookup, remote_ip4) ^ read!(lookup, remote_ip6[3]) ^ u32::from(read!(lookup, remote_port));
     let core = (client.wrapping_mul(0x9e37_79b9) >> 16) % cores;
     Some(LISTENERS.redirect_sk_lookup(ctx, listener_index(core, family), 0).is_ok())
 }

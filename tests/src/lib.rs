@@ -1,1 +1,36 @@
-//! h
+//! The harness, in verbs: enter a namespace, start a gateway, be a target, open a browser.
+//!
+//! Where privilege or a program is missing, a test says so and steps aside, so that plain `cargo test`
+//! is green anywhere; under `PORTCULLIS_REQUIRE_ALL=1` that is a failure.
+
+pub mod browser;
+pub mod frames;
+pub mod gateway;
+pub mod namespace;
+pub mod pattern;
+pub mod process;
+pub mod qemu;
+pub mod require;
+pub mod target;
+pub mod websocket;
+
+use std::time::{Duration, Instant};
+
+/// Longest wait for an event. Generous: it is met only when something is wrong.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Waits until `look` finds what it looks for.
+///
+/// # Panics
+/// It does not within [`PATIENCE`].
+pub fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let began = Instant::now();
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(began.elapsed() < PATIENCE, "waited {PATIENCE:?} for {what}");
+        // The pause keeps two cores free for what is waited for.
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}

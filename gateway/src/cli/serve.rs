@@ -1,5 +1,6 @@
 //! `portcullis serve`.
 
+use std::io::IsTerminal;
 use std::path::PathBuf;
 
 use anyhow::Context;
@@ -20,6 +21,7 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
     let config = Config::load(&options.config).with_context(|| format!("{}", options.config.display()))?;
     let filter = EnvFilter::try_from_env("PORTCULLIS_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
     // Standard output has one line, `ready`; the log goes where logs of services go.
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let colours = std::io::stderr().is_terminal();
+    tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours).with_writer(std::io::stderr).init();
     daemon::run(config)
 }

@@ -20,6 +20,11 @@ use super::steering::Steering;
 /// The kernel object, as `cargo xtask build` made it. Empty in a build without the BPF toolchain.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/portcullis.bpf.o"));
 
+/// The kernel object that [`load`] loads; empty if this build has none.
+pub fn object() -> &'static [u8] {
+    OBJECT
+}
+
 /// Where the filter is attached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Hook {

@@ -73,8 +73,10 @@ impl Answer {
     /// connection, and the answer with it. Bounded in time and bytes.
     pub async fn send(self, stream: &mut TcpStream) {
         let deliver = async {
-            stream.write_all(self.head.as_bytes()).await?;
-            stream.write_all(&self.body).await?;
+            // One write: a client that stops reading behind the head still has a short body.
+            let mut answer = self.head.into_bytes();
+            answer.extend(self.body);
+            stream.write_all(&answer).await?;
             stream.shutdown().await?;
             let mut rest = [0; 4096];
             for _ in 0..64 {

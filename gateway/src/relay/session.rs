@@ -98,9 +98,6 @@ impl Arrival {
                 shared.metrics.refused(refusal);
                 let broker_id = broker.as_ref().map_or("-", |broker| &broker.id);
                 info!(broker_id, client = %self.client, code = refusal.answer().1, "refused");
-                if let Some(broker) = &broker {
-                    broker.note_refusal(Some(refusal));
-                }
                 Answer::refusal(refusal).send(&mut self.stream).await;
                 None
             }
@@ -124,7 +121,11 @@ impl Arrival {
         };
         let broker = broker.ok_or(Refusal::NoBroker)?;
         let claim = broker.claim(&token.ok_or(Refusal::NoTicket)?, Instant::now())?;
-        Upgraded { broker: broker.clone(), claim, upgrade, early: head.rest }.reach(shared).await
+        let upgraded = Upgraded { broker: broker.clone(), claim, upgrade, early: head.rest };
+        // Only what became of a good ticket is worth telling its holder afterwards.
+        let reached = upgraded.reach(shared).await;
+        broker.note_refusal(reached.as_ref().err().copied());
+        Ok(reached?)
     }
 }
 
@@ -139,7 +140,7 @@ struct Upgraded {
 impl Upgraded {
     /// Resolves the instance once more, dials it, and uses the ticket up. Dropped at any point before
     /// that, the ticket is free again.
-    async fn reach(self, shared: &Shared) -> Result<Reached, Otherwise> {
+    async fn reach(self, shared: &Shared) -> Result<Reached, Refusal> {
         let target = shared.desk.resolve(self.broker.clone()).await?;
         let stream = shared.destinations.dial(&target, shared.dial).await.map_err(|error| {
             info!(broker_id = self.broker.id, %error, "target not reached");
@@ -151,7 +152,6 @@ impl Upgraded {
         let _ = socket::prepare(&stream, shared.pace.peer);
         shared.desk.use_ticket(self.claim.hash()).await?;
         self.claim.use_up();
-        self.broker.note_refusal(None);
         let presence = self.broker.enter();
         Ok(Reached {
             broker: self.broker,

@@ -1,0 +1,219 @@
+// A browser on a leash: `node drive.mjs <url> [chromium flag...]` opens one page and then does what it is told, one
+// JSON object per line on standard input, one answer per line on standard output. The Rust test stays in charge of
+// what is done, in which order, and of what is right. Chromium is $CHROMIUM, or /usr/bin/chromium.
+//
+// First line out:  {"ready":true}, or {"ready":false,"error":"..."} before exit code 1
+// Each answer:     {"ok":true,...} or {"ok":false,"error":"..."}
+// Ends, with the browser and its files gone, at `quit`, end of input, SIGTERM, SIGINT or SIGHUP.
+
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { chromium } from 'playwright-core';
+
+const CANVAS = '#screen canvas';
+const ACTION_MS = 10_000;
+
+const [url, ...flags] = process.argv.slice(2);
+const troubles = [];
+let page;
+let stopping;
+
+// Before anything is made that would have to be taken away.
+for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP']) process.on(signal, () => stop(0));
+
+// All that the browser and Playwright write goes here: profile, crash reports, caches of its desktop libraries.
+const nest = mkdtempSync(join(tmpdir(), 'portcullis-browser-'));
+Object.assign(process.env, {
+  TMPDIR: nest,
+  HOME: nest,
+  XDG_CONFIG_HOME: join(nest, 'config'),
+  XDG_CACHE_HOME: join(nest, 'cache'),
+});
+
+const launching = chromium.launch({
+  executablePath: process.env.CHROMIUM || '/usr/bin/chromium',
+  headless: true,
+  // Ours, so that every way to end is the same way.
+  handleSIGINT: false,
+  handleSIGTERM: false,
+  handleSIGHUP: false,
+  args: [
+    '--no-sandbox',
+    '--disable-gpu',
+    '--disable-quic',
+    '--no-first-run',
+    '--disable-background-networking',
+    '--disable-component-update',
+    '--disable-sync',
+    // A proxy named in the environment must not see test traffic.
+    '--no-proxy-server',
+    ...flags,
+  ],
+});
+
+const commands = {
+  /** {state, timeout_ms} -> {state}, once body[data-state] is `state`. */
+  async wait_state({ state, timeout_ms = ACTION_MS }) {
+    const body = page.locator(`body[data-state=${JSON.stringify(state)}]`);
+    try {
+      await body.waitFor({ state: 'attached', timeout: timeout_ms });
+    } catch {
+      const now = await page.locator('body').getAttribute('data-state', { timeout: 1000 }).catch(() => null);
+      throw new Error(`the state is ${now} and not ${state} after ${timeout_ms} ms`);
+    }
+    return { state };
+  },
+
+  /** -> {width, height, rgb}: the framebuffer as the page holds it, 3 bytes per pixel in base64, rows from the top. */
+  async pixels() {
+    return page.locator(CANVAS).evaluate((canvas) => {
+      const { width, height } = canvas;
+      if (width === 0 || height === 0) return { width, height, rgb: '' };
+      const rgba = canvas.getContext('2d').getImageData(0, 0, width, height).data;
+      const rgb = new Uint8Array(width * height * 3);
+      for (let from = 0, to = 0; from < rgba.length; from += 4) {
+        rgb[to++] = rgba[from];
+        rgb[to++] = rgba[from + 1];
+        rgb[to++] = rgba[from + 2];
+      }
+      // In pieces, because a function takes a limited number of arguments. Their size is a multiple of 3, so that
+      // the base64 of the pieces put together is the base64 of the whole.
+      const pieces = [];
+      for (let at = 0; at < rgb.length; at += 24576) {
+        pieces.push(btoa(String.fromCharCode(...rgb.subarray(at, at + 24576))));
+      }
+      return { width, height, rgb: pieces.join('') };
+    }, undefined, { timeout: ACTION_MS });
+  },
+
+  /** {key, selector?}: a Playwright key such as "a", "Enter", "Control+Alt+Delete", into the screen or `selector`. */
+  async press({ key, selector = CANVAS }) {
+    await page.locator(selector).focus();
+    await page.keyboard.press(key);
+  },
+
+  /** {text, selector?}: into the screen or `selector`. */
+  async type({ text, selector = CANVAS }) {
+    await page.locator(selector).focus();
+    await page.keyboard.type(text);
+  },
+
+  /** {selector, x?, y?}: in its middle, or at a place in it in CSS pixels. */
+  async click({ selector, x, y }) {
+    await page.locator(selector).click(x === undefined ? {} : { position: { x, y } });
+  },
+
+  /** {selector} -> {text} as a person sees it; "" where it is hidden. */
+  async text({ selector }) {
+    return { text: await page.locator(selector).innerText() };
+  },
+
+  /** -> {address, title} as the browser shows them. */
+  async address() {
+    return { address: page.url(), title: await page.title() };
+  },
+
+  async screenshot({ path }) {
+    await page.screenshot({ path });
+  },
+
+  /** {width, height, scheme?}: scheme is "light" or "dark". */
+  async viewport({ width, height, scheme }) {
+    await page.setViewportSize({ width, height });
+    if (scheme) await page.emulateMedia({ colorScheme: scheme });
+  },
+
+  /** -> {errors: [{kind, text}]} so far; kind is "console", "page" (uncaught) or "csp". */
+  async console_errors() {
+    return { errors: troubles };
+  },
+
+  /** {url} -> {status}, null where only the fragment changed. */
+  async goto({ url: to }) {
+    const response = await page.goto(to, { waitUntil: 'domcontentloaded' });
+    return { status: response?.status() ?? null };
+  },
+};
+
+process.stdout.on('error', () => stop(1));
+// Read from the start, so that the end of input is seen even while the browser starts or a command waits.
+const lines = createInterface({ input: process.stdin });
+const queue = [];
+let wake = () => {};
+lines.on('line', (line) => { queue.push(line); wake(); });
+lines.on('close', () => stop(0));
+
+try {
+  await openPage();
+  say({ ready: true });
+} catch (error) {
+  if (!stopping) say({ ready: false, error: plain(error) });
+  await stop(1);
+}
+for (;;) {
+  while (queue.length === 0) await new Promise((resolve) => { wake = resolve; });
+  await obey(queue.shift());
+}
+
+async function openPage() {
+  if (!url) throw new Error('usage: drive.mjs <url> [chromium flag...]');
+  const browser = await launching;
+  browser.on('disconnected', () => stop(1));
+  const context = await browser.newContext({ viewport: { width: 1280, height: 800 } });
+  context.setDefaultTimeout(ACTION_MS);
+  await context.exposeBinding('reportViolation', (_, text) => { troubles.push({ kind: 'csp', text }); });
+  await context.addInitScript(() => {
+    document.addEventListener('securitypolicyviolation', (event) => {
+      window.reportViolation(`${event.effectiveDirective}: ${event.blockedURI} at ${event.sourceFile}:${event.lineNumber}`);
+    });
+  });
+  page = await context.newPage();
+  page.on('console', (message) => {
+    if (message.type() !== 'error') return;
+    const { url: from } = message.location();
+    troubles.push({ kind: 'console', text: from ? `${message.text()} (${from})` : message.text() });
+  });
+  page.on('pageerror', (error) => { troubles.push({ kind: 'page', text: String(error.stack ?? error) }); });
+  await page.goto(url, { waitUntil: 'domcontentloaded' });
+}
+
+async function obey(line) {
+  let command;
+  try {
+    command = JSON.parse(line);
+  } catch {
+    return say({ ok: false, error: 'not a JSON object' });
+  }
+  // Answered when nothing is left of the browser.
+  if (command.do === 'quit') return stop(0, () => say({ ok: true }));
+  if (!Object.hasOwn(commands, command.do)) return say({ ok: false, error: `no such command: ${command.do}` });
+  try {
+    say({ ok: true, ...await commands[command.do](command) });
+  } catch (error) {
+    if (!stopping) say({ ok: false, error: plain(error) });
+  }
+}
+
+function say(answer) {
+  process.stdout.write(`${JSON.stringify(answer)}\n`);
+}
+
+/** The first line of what Playwright says, without its colours; the rest is its own log. */
+function plain(error) {
+  return String(error.message ?? error).split('\n')[0].replace(/\x1b\[[0-9;]*m/g, '');
+}
+
+function stop(code, last = () => {}) {
+  stopping ??= (async () => {
+    const browser = await launching.catch(() => null);
+    // A browser that is gone already has nothing left to close.
+    await browser?.close().catch(() => {});
+    // Retried, because a process of the browser may write its last file after the browser has ended.
+    rmSync(nest, { recursive: true, force: true, maxRetries: 5, retryDelay: 100 });
+    last();
+    process.exit(code);
+  })();
+  return stopping;
+}

@@ -1,0 +1,119 @@
+//! A WebSocket client that nobody here wrote, and a bare one for what a good client never does.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tokio_tungstenite::tungstenite::http::header::{HeaderValue, SEC_WEBSOCKET_PROTOCOL};
+use tokio_tungstenite::tungstenite::{Error, HandshakeError, Message, WebSocket};
+
+use crate::gateway::Broker;
+use crate::{PATIENCE, target};
+
+/// A connected WebSocket.
+pub type Socket = WebSocket<TcpStream>;
+
+/// Connects with the broker's ticket as a page does.
+///
+/// # Errors
+/// Status and code of the refusal.
+pub fn open(broker: &Broker) -> Result<Socket, (u16, String)> {
+    open_with(broker.endpoint, Some(&broker.token))
+}
+
+/// Connects with any ticket, or none.
+///
+/// # Errors
+/// Status and code of the refusal.
+///
+/// # Panics
+/// There is no answer at all.
+pub fn open_with(endpoint: SocketAddr, token: Option<&str>) -> Result<Socket, (u16, String)> {
+    let stream = target::connect(endpoint, PATIENCE).expect("the port is open");
+    let mut request = format!("ws://{endpoint}/websockify").into_client_request().expect("a request");
+    let protocols = token.map_or("binary".to_owned(), |token| format!("binary, ticket.{token}"));
+    let protocols = HeaderValue::from_str(&protocols).expect("a header");
+    request.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, protocols);
+    match tokio_tungstenite::tungstenite::client(request, stream) {
+        Ok((socket, response)) => {
+            assert_eq!(response.headers()[SEC_WEBSOCKET_PROTOCOL], "binary");
+            Ok(socket)
+        }
+        Err(HandshakeError::Failure(Error::Http(response))) => {
+            let body: serde_json::Value =
+                serde_json::from_slice(response.body().as_deref().unwrap_or_default()).unwrap_or_default();
+            Err((response.status().as_u16(), body["code"].as_str().unwrap_or_default().to_owned()))
+        }
+        Err(other) => panic!("no answer: {other}"),
+    }
+}
+
+/// Sends `bytes` as one message and reads until as many came back.
+///
+/// # Panics
+/// Something else comes back.
+pub fn echoes(socket: &mut Socket, bytes: &[u8]) {
+    socket.send(Message::binary(bytes.to_vec())).expect("sends");
+    let mut back = Vec::new();
+    while back.len() < bytes.len() {
+        match socket.read().expect("reads") {
+            Message::Binary(part) => back.extend_from_slice(&part),
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(back, bytes);
+}
+
+/// Reads until the close frame: its code and reason, `None` for an empty one.
+///
+/// # Panics
+/// The connection ends without one.
+pub fn closed(socket: &mut Socket) -> Option<(u16, String)> {
+    loop {
+        match socket.read() {
+            Ok(Message::Close(frame)) => {
+                return frame.map(|frame| (frame.code.into(), frame.reason.to_string()));
+            }
+            Ok(_) => {}
+            Err(error) => panic!("no close frame: {error}"),
+        }
+    }
+}
+
+/// The bytes of a client's frame with a mask of zeros.
+pub fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
+    let mut bytes = vec![first];
+    match payload.len() {
+        len @ 0..=125 => bytes.push(0x80 | len as u8),
+        len @ 126..=0xffff => {
+            bytes.push(0x80 | 126);
+            bytes.extend((len as u16).to_be_bytes());
+        }
+        len => {
+            bytes.push(0x80 | 127);
+            bytes.extend((len as u64).to_be_bytes());
+        }
+    }
+    bytes.extend([0; 4]);
+    bytes.extend(payload);
+    bytes
+}
+
+/// A connection whose handshake is done, with the bytes under the test's own hand.
+///
+/// # Panics
+/// The handshake fails.
+pub fn bare(broker: &Broker) -> TcpStream {
+    open(broker).expect("a session").get_ref().try_clone().expect("a descriptor")
+}
+
+/// Sends `bytes` as they are and reads what comes until the end.
+///
+/// # Panics
+/// The connection breaks.
+pub fn talk(stream: &mut TcpStream, bytes: &[u8]) -> Vec<u8> {
+    stream.write_all(bytes).expect("writes");
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).expect("reads to the end");
+    answer
+}

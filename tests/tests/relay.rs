@@ -1,0 +1,436 @@
+//! The byte path, from the outside: a real gateway, clients and targets on loopback.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::thread;
+
+use futures_util::{SinkExt, StreamExt};
+use portcullis_tests::gateway::{Broker, Gateway, agent, call};
+use portcullis_tests::process::{anonymous_memory, descriptors};
+use portcullis_tests::target::{Target, connect};
+use portcullis_tests::websocket::{bare, closed, echoes, frame, open, open_with, talk};
+use portcullis_tests::{PATIENCE, behind_every_gate, pattern, wait_for};
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::protocol::CloseFrame;
+
+behind_every_gate!(
+    every_byte_of_64_mib_arrives_both_ways,
+    messages_of_every_size_come_back,
+    a_wrong_ticket_is_refused,
+    a_ticket_lets_one_session_in,
+    a_dead_target_is_502_and_the_ticket_stays_good,
+    a_slow_head_is_408,
+    what_is_no_handshake_is_400,
+    a_huge_frame_takes_no_memory,
+    a_close_is_answered_in_kind,
+    a_ping_is_answered_while_the_target_is_silent,
+    what_breaks_the_protocol_is_closed_with_its_code,
+    text_arrives_as_bytes,
+    the_targets_end_is_a_normal_close,
+    a_client_that_leaves_frees_its_target,
+    bytes_behind_the_handshake_are_not_lost,
+    the_page_and_its_parts_are_served,
+    a_page_can_ask_for_the_status_of_its_console,
+);
+
+fn gateway(backend: &str, more: &[&str]) -> (tempfile::TempDir, Gateway) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let gateway = Gateway::start(folder.path(), backend, more);
+    assert_eq!(gateway.ready("backend"), backend);
+    let steering = if backend == "ebpf" { "sk_lookup" } else { "ports" };
+    assert_eq!(gateway.ready("steering"), steering);
+    (folder, gateway)
+}
+
+const MIB: u64 = 1024 * 1024;
+
+/// The client is tokio-tungstenite, both directions at once; sizes of messages, reads and writes are
+/// all different.
+fn every_byte_of_64_mib_arrives_both_ways(backend: &str) {
+    const TOTAL: u64 = 64 * MIB;
+    let (_folder, gateway) = gateway(backend, &[]);
+    let target = Target::new();
+    let broker = gateway.open(target.port());
+    let far_side = target.serve(|stream| {
+        let mut writer = stream.try_clone().expect("a descriptor");
+        let writes = thread::spawn(move || {
+            let mut part = vec![0; 100_003];
+            let mut at = 0;
+            while at < TOTAL {
+                let len = part.len().min((TOTAL - at) as usize);
+                pattern::fill(2, at, &mut part[..len]);
+                writer.write_all(&part[..len]).expect("writes");
+                at += len as u64;
+            }
+        });
+        check_stream(stream, 1, TOTAL);
+        writes.join().expect("writes all");
+    });
+
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    runtime.block_on(async {
+        let url = format!("ws://{}/websockify?token={}", broker.endpoint, broker.token);
+        let (socket, _) = tokio_tungstenite::connect_async(url).await.expect("a session");
+        let (mut sink, mut stream) = socket.split();
+        let sends = async {
+            let mut at = 0;
+            for size in [1, 100, 125, 126, 4_096, 65_535, 65_536, 1_000_003].into_iter().cycle() {
+                let size = (size as u64).min(TOTAL - at);
+                let mut part = vec![0; size as usize];
+                pattern::fill(1, at, &mut part);
+                sink.send(Message::binary(part)).await.expect("sends");
+                at += size;
+                if at == TOTAL {
+                    break;
+                }
+            }
+        };
+        let receives = async {
+            let mut at = 0;
+            while at < TOTAL {
+                let message = stream.next().await.expect("more to come").expect("a message");
+                let Message::Binary(part) = message else { panic!("{message:?}") };
+                assert_eq!(pattern::differs(2, at, &part), None);
+                at += part.len() as u64;
+            }
+            assert_eq!(at, TOTAL);
+        };
+        tokio::join!(sends, receives);
+        sink.close().await.expect("closes");
+        while let Some(Ok(_)) = stream.next().await {}
+    });
+    far_side.join().expect("every byte arrived");
+
+    gateway.wait_metric("portcullis_session_ends_total{end=\"client_closed\"}", 1.0);
+    gateway.wait_metric("portcullis_sessions_active", 0.0);
+    for direction in ["up", "down"] {
+        let name = format!("portcullis_relay_bytes_total{{direction={direction:?}}}");
+        assert_eq!(gateway.metric(&name), TOTAL as f64);
+    }
+    if backend == "ebpf" {
+        // The filter and not something else let it in.
+        assert_eq!(gateway.metric("portcullis_filter_packets_total{verdict=\"open\"}"), 1.0);
+    }
+}
+
+/// Reads `total` bytes of pattern `seed`, and then the end.
+fn check_stream(mut stream: TcpStream, seed: u64, total: u64) {
+    let mut part = vec![0; 77_777];
+    let mut at = 0;
+    loop {
+        let len = stream.read(&mut part).expect("reads");
+        assert_eq!(pattern::differs(seed, at, &part[..len]), None);
+        at += len as u64;
+        if len == 0 {
+            break;
+        }
+    }
+    assert_eq!(at, total);
+}
+
+fn messages_of_every_size_come_back(backend: &str) {
+    let (_folder, gateway) = gateway(backend, &[]);
+    let broker = gateway.open(Target::new().echo());
+    let mut socket = open(&broker).expect("a session");
+    for size in [0, 1, 2, 125, 126, 127, 1_000, 65_525, 65_535, 65_536, 65_537, 200_000] {
+        let mut bytes = vec![0; size];
+        pattern::fill(size as u64, 0, &mut bytes);
+        echoes(&mut socket, &bytes);
+    }
+}
+
+fn a_wrong_ticket_is_refused(backend: &str) {
+    let (_folder, gateway) = gateway(backend, &[]);
+    let broker = gateway.open(Target::new().echo());
+    let other = gateway.open(Target::new().echo());
+    let refused = |token| open_with(broker.endpoint, token).err();
+    assert_eq!(refused(None), Some((401, "no_ticket".into())));
+    assert_eq!(refused(Some("0000")), Some((403, "wrong_ticket".into())));
+    assert_eq!(refused(Some(&other.token)), Some((403, "wrong_ticket".into())));
+    assert_eq!(gateway.metric("portcullis_handshake_refusals_total{code=\"wrong_ticket\"}"), 2.0);
+    echoes(&mut open(&broker).expect("the right one"), b"hello");
+    assert!(!gateway.log().contains(&broker.token), "a ticket is in the log");
+}
+
+fn a_ticket_lets_one_session_in(backend: &str) {
+    let (_folder, gateway) = gateway(backend, &[]);
+    let broker = gateway.open(Target::new().echo());
+    let mut socket = open(&broker).expect("a session");
+    let used = Some((403, "ticket_used".into()));
+    assert_eq!(open(&broker).err(), used);
+    echoes(&mut socket, b"still here");
+    socket.close(None).expect("closes");
+    assert_eq!(closed(&mut socket), None);
+    gateway.wait_metric("portcullis_sessions_active", 0.0);
+    assert_eq!(open(&broker).err(), used);
+}
+
+fn a_dead_target_is_502_and_the_ticket_stays_good(backend: &str) {
+    let (_folder, gateway) = gateway(backend, &[]);
+    let target = Target::new();
+    let port = target.port();
+    drop(target);
+    let broker = gateway.open(port);
+    assert_eq!(open(&broker).err(), Some((502, "target_refused".into())));
+    // The machine comes up, and the same link works.
+    let listener = std::net::TcpListener::bind(("127.0.0.1", port)).expect("binds");
+    let console =
+        thread::spawn(move || portcullis_tests::target::accept(&listener).0.write_all(b"RFB 003.008\n"));
+    let mut socket = open(&broker).expect("a session");
+    assert_eq!(socket.read().expect("reads"), Message::binary(&b"RFB 003.008\n"[..]));
+    console.join().expect("accepts").expect("writes");
+}
+
+fn a_slow_head_is_408(backend: &str) {
+    let (_folder, gateway) = gateway(backend, &["session.first_byte_s = 1", "session.header_s = 1"]);
+    let broker = gateway.open(Target::new().echo());
+    for begun in ["", "GET / HTTP/1.1\r\nHost: x"] {
+        let mut stream = connect(broker.endpoint, PATIENCE).expect("connects");
+        let answer = String::from_utf8(talk(&mut stream, begun.as_bytes())).expect("text");
+        assert!(answer.starts_with("HTTP/1.1 408 Request Timeout\r\n"), "{answer}");
+        assert!(
+            answer.ends_with("{\"code\":\"slow\",\"message\":\"the request took too long\"}"),
+            "{answer}"
+        );
+    }
+    echoes(&mut open(&broker).expect("others are served"), b"hello");
+}
+
+fn what_is_no_handshake_is_400(backend: &str) {
+    let (_folder, gateway) = gateway(backend, &[]);
+    let broker = gateway.open(Target::new().echo());
+    let long = format!("GET / HTTP/1.1\r\nX: {}", "x".repeat(20_000));
+    for (request, status) in [
+        ("POST / HTTP/1.1\r\n\r\n", "400"),
+        ("RFB 003.008\n\r\n\r\n", "400"),
+        ("\x16\x03\x01\x02\0", "400"),
+        ("GET / HTTP/1.1\r\nUpgrade: websocket\r\n\r\n", "400"),
+        ("GET /nothing HTTP/1.1\r\n\r\n", "404"),
+        (&long, "431"),
+    ] {
+        let mut stream = connect(broker.endpoint, PATIENCE).expect("connects");
+        let answer = String::from_utf8(talk(&mut stream, request.as_bytes())).expect("text");
+        assert_eq!(answer.get(9..12), Some(status), "{request:?}: {answer}");
+    }
+}
+
+/// A frame that declares 2^40 bytes is relayed as it comes, and costs what any other does.
+fn a_huge_frame_takes_no_memory(backend: &str) {
+    const SENT: u64 = 256 * MIB;
+    let (_folder, gateway) = gateway(backend, &[]);
+    let target = Target::new();
+    let broker = gateway.open(target.port());
+    let far_side = target.serve(|mut stream| {
+        let mut part = vec![0; 1024 * 1024];
+        let mut received = 0;
+        while received < SENT {
+            let len = stream.read(&mut part).expect("reads");
+            assert_ne!(len, 0, "ends after {received} bytes");
+            received += len as u64;
+        }
+        received
+    });
+    let mut stream = bare(&broker);
+    let mut header = vec![0x82, 0xff];
+    header.extend((1_u64 << 40).to_be_bytes());
+    header.extend([0; 4]);
+    stream.write_all(&header).expect("writes");
+    let part = vec![0; MIB as usize];
+    stream.write_all(&part).expect("writes");
+    let before = anonymous_memory(gateway.id());
+    for _ in 1..SENT / MIB {
+        stream.write_all(&part).expect("writes");
+        let now = anonymous_memory(gateway.id());
+        assert!(now < before + 2 * MIB, "{before} bytes became {now}");
+    }
+    assert_eq!(far_side.join().expect("reads"), SENT);
+    drop(stream);
+    // An end inside a frame is the client's fault, and is no reason to keep anything.
+    gateway.wait_metric("portcullis_sessions_active", 0.0);
+}
+
+fn a_close_is_answered_in_kind(backend: &str) {
+    let (_folder, gateway) = gateway(backend, &[]);
+    let port = Target::new().echo();
+    for (sent, answer) in [
+        (frame(0x88, &[]), &[0x88, 0][..]),
+        (frame(0x88, &[3, 232]), &[0x88, 2, 3, 232]),
+        (frame(0x88, b"\x0f\xa0bye"), b"\x88\x05\x0f\xa0bye"),
+    ] {
+        let mut stream = bare(&gateway.open(port));
+        // What was sent before the close still reaches the target, what comes after it is nobody's.
+        assert_eq!(talk(&mut stream, &sent), answer);
+    }
+    let mut socket = open(&gateway.open(port)).expect("a session");
+    socket.close(Some(CloseFrame { code: 1000.into(), reason: "done".into() })).expect("closes");
+    assert_eq!(closed(&mut socket), Some((1000, "done".into())));
+    gateway.wait_metric("portcullis_session_ends_total{end=\"client_closed\"}", 4.0);
+}
+
+fn a_ping_is_answered_while_the_target_is_silent(backend: &str) {
+    let (_folder, gateway) = gateway(backend, &[]);
+    let target = Target::new();
+    let broker = gateway.open(target.port());
+    let mut stream = bare(&broker);
+    let _silent = target.accept();
+    // Ten at once, then one in two halves.
+    let mut pings = Vec::new();
+    let mut expected = Vec::new();
+    for number in 0..10 {
+        pings.extend(frame(0x89, &[number; 125]));
+        expected.extend([0x8a, 125]);
+        expected.extend([number; 125]);
+    }
+    stream.write_all(&pings).expect("writes");
+    let mut pongs = vec![0; expected.len()];
+    stream.read_exact(&mut pongs).expect("reads");
+    assert!(pongs == expected, "the pongs are not those of the pings");
+    let ping = frame(0x89, b"half and half");
+    stream.write_all(&ping[..7]).expect("writes");
+    stream.write_all(&ping[7..]).expect("writes");
+    let mut pong = [0; 15];
+    stream.read_exact(&mut pong).expect("reads");
+    assert_eq!(&pong, b"\x8a\x0dhalf and half");
+}
+
+fn what_breaks_the_protocol_is_closed_with_its_code(backend: &str) {
+    let (_folder, gateway) = gateway(backend, &[]);
+    let port = Target::new().echo();
+    for (what, bytes, code) in [
+        ("a reserved bit", frame(0xc2, b"x"), 1002_u16),
+        ("an unknown opcode", frame(0x83, b"x"), 1002),
+        ("no mask", vec![0x82, 1, b'x'], 1002),
+        ("a long ping", frame(0x89, &[0; 126]), 1002),
+        ("a fragmented ping", frame(0x09, b"x"), 1002),
+        ("a continuation of nothing", frame(0x80, b"x"), 1002),
+        ("a close code that is reserved", frame(0x88, &1005_u16.to_be_bytes()), 1002),
+        ("text that is not UTF-8", frame(0x81, &[0xff]), 1007),
+    ] {
+        let mut stream = bare(&gateway.open(port));
+        let answer = talk(&mut stream, &bytes);
+        assert_eq!(answer.first(), Some(&0x88), "{what}: {answer:?}");
+        assert_eq!(answer.get(2..4), Some(&code.to_be_bytes()[..]), "{what}");
+    }
+    gateway.wait_metric("portcullis_session_ends_total{end=\"protocol_error\"}", 8.0);
+}
+
+fn text_arrives_as_bytes(backend: &str) {
+    let (_folder, gateway) = gateway(backend, &[]);
+    let broker = gateway.open(Target::new().echo());
+    let mut socket = open(&broker).expect("a session");
+    socket.send(Message::text("ls -l ä\r")).expect("sends");
+    assert_eq!(socket.read().expect("reads"), Message::binary("ls -l ä\r".as_bytes()));
+}
+
+fn the_targets_end_is_a_normal_close(backend: &str) {
+    let (_folder, gateway) = gateway(backend, &[]);
+    let target = Target::new();
+    let broker = gateway.open(target.port());
+    let far_side = target.serve(|mut stream| stream.write_all(&[7; 100_000]).expect("writes"));
+    let mut socket = open(&broker).expect("a session");
+    let mut received = 0;
+    let frame = loop {
+        match socket.read().expect("reads") {
+            Message::Binary(part) => received += part.len(),
+            Message::Close(frame) => break frame.expect("a code"),
+            other => panic!("{other:?}"),
+        }
+    };
+    // Nothing that the target said before its end is lost.
+    assert_eq!(received, 100_000);
+    assert_eq!((u16::from(frame.code), frame.reason.as_str()), (1000, "target closed"));
+    far_side.join().expect("writes");
+    gateway.wait_metric("portcullis_session_ends_total{end=\"target_closed\"}", 1.0);
+}
+
+fn a_client_that_leaves_frees_its_target(backend: &str) {
+    let (_folder, gateway) = gateway(backend, &[]);
+    let target = Target::new();
+    let port = target.port();
+    let before = descriptors(gateway.id());
+    for _ in 0..3 {
+        let socket = open(&gateway.open(port)).expect("a session");
+        let mut far_side = target.accept();
+        drop(socket);
+        assert_eq!(far_side.read(&mut [0; 1]).expect("an orderly end"), 0);
+    }
+    gateway.wait_metric("portcullis_session_ends_total{end=\"client_gone\"}", 3.0);
+    for (_, broker) in brokers(&gateway) {
+        assert_eq!(gateway.api().delete(&format!("/v1/brokers/{broker}")).0, 204);
+    }
+    wait_for("descriptors to be given back", || (descriptors(gateway.id()) <= before).then_some(()));
+}
+
+fn brokers(gateway: &Gateway) -> Vec<(String, String)> {
+    let (_, list) = gateway.api().get("/v1/brokers");
+    let text = |item: &serde_json::Value, name: &str| item[name].as_str().expect("text").to_owned();
+    let items = list["items"].as_array().expect("a list").iter();
+    items.map(|item| (text(item, "instance_id"), text(item, "broker_id"))).collect()
+}
+
+fn bytes_behind_the_handshake_are_not_lost(backend: &str) {
+    let (_folder, gateway) = gateway(backend, &[]);
+    let Broker { endpoint, token, .. } = gateway.open(Target::new().echo());
+    let mut stream = connect(endpoint, PATIENCE).expect("connects");
+    let mut request = format!(
+        "GET /?token={token} HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+    )
+    .into_bytes();
+    request.extend(frame(0x82, b"early"));
+    stream.write_all(&request).expect("writes");
+    let mut answer = Vec::new();
+    wait_for("the echo", || {
+        let mut part = [0; 1024];
+        let len = stream.read(&mut part).expect("reads");
+        answer.extend_from_slice(&part[..len]);
+        answer.ends_with(b"\r\n\r\n\x82\x05early").then_some(())
+    });
+}
+
+fn the_page_and_its_parts_are_served(backend: &str) {
+    let (_folder, gateway) = gateway(backend, &[]);
+    let broker = gateway.open(Target::new().echo());
+    let mut response = agent().get(format!("http://{}/", broker.endpoint)).call().expect("an answer");
+    assert_eq!(response.status(), 200);
+    let header = |name: &str| response.headers()[name].to_str().expect("text").to_owned();
+    assert_eq!(header("content-type"), "text/html; charset=utf-8");
+    assert_eq!(header("cache-control"), "no-store");
+    assert_eq!(header("referrer-policy"), "no-referrer");
+    assert_eq!(header("x-content-type-options"), "nosniff");
+    assert!(header("content-security-policy").starts_with("default-src 'none'; script-src 'self';"));
+    let page = response.body_mut().read_to_string().expect("text");
+    assert!(page.contains("Portcullis"), "{page}");
+    // Parts exist in a build with pages only.
+    for part in page.split(['"', '\'']).filter(|word| word.starts_with("assets/")) {
+        let response = agent().get(format!("http://{}/{part}", broker.endpoint)).call().expect("an answer");
+        assert_eq!(response.status(), 200, "{part}");
+        assert!(response.headers()["cache-control"].to_str().expect("text").ends_with("immutable"));
+    }
+}
+
+fn a_page_can_ask_for_the_status_of_its_console(backend: &str) {
+    let (_folder, gateway) = gateway(backend, &[]);
+    let target = Target::new();
+    let port = target.port();
+    drop(target);
+    let broker = gateway.open(port);
+    let status = |token: &str| {
+        let request = agent().get(format!("http://{}/status", broker.endpoint));
+        let (status, text) = call(request.header("Authorization", format!("Bearer {token}")).call());
+        (status, serde_json::from_str::<serde_json::Value>(&text).expect("JSON"))
+    };
+    assert_eq!(status("0000").1["code"], "wrong_ticket");
+    let (good, body) = status(&broker.token);
+    assert_eq!((good, &body["graphics_protocol"]), (200, &"vnc".into()));
+    assert!(body["last_refusal"].is_null(), "{body}");
+    assert_eq!(open(&broker).err(), Some((502, "target_refused".into())));
+    // Somebody without a ticket does not overwrite what its holder wants to know.
+    assert_eq!(open_with(broker.endpoint, Some("0000")).err(), Some((403, "wrong_ticket".into())));
+    assert_eq!(status(&broker.token).1["last_refusal"]["code"], "target_refused");
+    // Asking used nothing up.
+    let _console = std::net::TcpListener::bind(("127.0.0.1", port)).expect("binds");
+    let _socket = open(&broker).expect("a session");
+    assert_eq!(status(&broker.token), (403, status(&broker.token).1));
+    assert_eq!(status(&broker.token).1["code"], "ticket_used");
+}
