@@ -1,1 +1,114 @@
-//! b
+//! A browser: headless Chromium, driven by `tests/browser/drive.mjs`.
+
+use std::io::{BufRead, BufReader, Write};
+use std::path::Path;
+use std::process::{ChildStdin, ChildStdout, Command, Stdio};
+use std::time::Duration;
+
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use nix::sys::signal::Signal;
+use serde_json::{Value, json};
+
+use crate::process::Guarded;
+use crate::qemu::Screen;
+use crate::{PATIENCE, require};
+
+const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/browser");
+
+/// Whether there is a browser and its driver.
+pub fn is_here() -> bool {
+    let driver = format!("{FOLDER}/node_modules/playwright-core");
+    require::file("/usr/bin/chromium", "chromium") && require::file(&driver, "npm ci in tests/browser")
+}
+
+/// An open page.
+pub struct Browser {
+    process: Guarded,
+    to: ChildStdin,
+    from: BufReader<ChildStdout>,
+}
+
+impl Browser {
+    /// Opens `url`.
+    ///
+    /// # Panics
+    /// It does not open.
+    pub fn open(url: &str) -> Self {
+        let mut command = Command::new("node");
+        command.arg(Path::new(FOLDER).join("drive.mjs")).arg(url);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut process = Guarded::start(&mut command);
+        let to = process.child().stdin.take().expect("a pipe");
+        let from = BufReader::new(process.child().stdout.take().expect("a pipe"));
+        let mut browser = Self { process, to, from };
+        let ready = browser.line();
+        assert_eq!(ready["ready"], true, "{ready}");
+        browser
+    }
+
+    /// Does one thing, and returns the answer.
+    ///
+    /// # Panics
+    /// It cannot be done.
+    pub fn ask(&mut self, command: &Value) -> Value {
+        writeln!(self.to, "{command}").expect("the browser is there");
+        let answer = self.line();
+        assert_eq!(answer["ok"], true, "{command}: {answer}");
+        answer
+    }
+
+    /// Waits for a state of the page.
+    pub fn wait_state(&mut self, state: &str) {
+        let patience = Duration::as_millis(&PATIENCE) as u64;
+        self.ask(&json!({ "do": "wait_state", "state": state, "timeout_ms": patience }));
+    }
+
+    /// The screen of the machine, as the page has it.
+    pub fn screen(&mut self) -> Screen {
+        let answer = self.ask(&json!({ "do": "pixels" }));
+        let size = |name: &str| answer[name].as_u64().expect("a number") as usize;
+        let rgb = BASE64_STANDARD.decode(answer["rgb"].as_str().expect("text")).expect("base64");
+        Screen { width: size("width"), height: size("height"), rgb }
+    }
+
+    /// Presses a key on the machine's screen.
+    pub fn press(&mut self, key: &str) {
+        self.ask(&json!({ "do": "press", "key": key }));
+    }
+
+    /// What a person reads there.
+    pub fn text(&mut self, selector: &str) -> String {
+        self.ask(&json!({ "do": "text", "selector": selector }))["text"].as_str().expect("text").to_owned()
+    }
+
+    /// What the address bar shows.
+    pub fn address(&mut self) -> String {
+        self.ask(&json!({ "do": "address" }))["address"].as_str().expect("text").to_owned()
+    }
+
+    /// Errors of the page so far, violations of its security policy among them.
+    pub fn errors(&mut self) -> Vec<Value> {
+        self.ask(&json!({ "do": "console_errors" }))["errors"].as_array().expect("a list").clone()
+    }
+
+    fn line(&mut self) -> Value {
+        let mut line = String::new();
+        self.from.read_line(&mut line).expect("the browser answers");
+        assert!(!line.is_empty(), "the browser is gone");
+        serde_json::from_str(&line).expect("JSON")
+    }
+}
+
+impl Drop for Browser {
+    fn drop(&mut self) {
+        // It takes its processes and files along; the guard behind it would leave them.
+        self.process.signal(Signal::SIGTERM);
+        for _ in 0..2_000 {
+            if !matches!(self.process.child().try_wait(), Ok(None)) {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+}

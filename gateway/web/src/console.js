@@ -109,9 +109,10 @@ async function finish(end, seen, stale) {
   // After 1006 the reason, if there was one, is not in the close but in what the gateway says now.
   if (seen || end.close.code !== 1006) return view.show(state, words.forClose(end.close));
 
-  const { refusal } = await askStatus(link.ticket);
+  const { refusal, last } = await askStatus(link.ticket);
   if (stale()) return;
-  view.show(state, refusal ? words.forRefusal(refusal) : words.UPGRADE_LOST);
+  const why = refusal ?? last;
+  view.show(state, why ? words.forRefusal(why) : words.UPGRADE_LOST);
 }
 
 async function fingerprint(key) {

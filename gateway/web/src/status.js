@@ -6,7 +6,10 @@ import { clip } from './words.js';
 // Longer than the gateway's own deadline for reaching a target, so that its answer wins over ours.
 const TIMEOUT_MS = 30_000;
 
-/** `{ granted: { instance_id, graphics_protocol } }`, or `{ refusal: { status, code, message } }`. */
+/**
+ * `{ granted: { instance_id, graphics_protocol }, last }`, or `{ refusal: { status, code, message } }`. `last` is why the
+ * last try with a good ticket failed, or nothing: the ticket is still good then, but the machine was not there.
+ */
 export async function askStatus(ticket) {
   let response;
   try {
@@ -21,7 +24,14 @@ export async function askStatus(ticket) {
 
   const body = await response.json().catch(() => null);
   if (response.ok && typeof body?.instance_id === 'string') {
-    return { granted: { instance_id: clip(body.instance_id), graphics_protocol: clip(body.graphics_protocol) } };
+    const last = body.last_refusal && {
+      code: clip(body.last_refusal.code),
+      message: clip(body.last_refusal.message),
+    };
+    return {
+      granted: { instance_id: clip(body.instance_id), graphics_protocol: clip(body.graphics_protocol) },
+      last,
+    };
   }
   return { refusal: { status: response.status, code: clip(body?.code), message: clip(body?.message) } };
 }
