@@ -313,3 +313,6 @@ impl Lifecycle {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -13,7 +13,6 @@ use super::filter::ebpf::take;
 
 /// The socket map of an attached steering program. The program itself stays with the object that it
 /// was loaded from.
-
 pub struct Steering {
     listeners: SockMap<MapData>,
     cores: Array<MapData, u32>,

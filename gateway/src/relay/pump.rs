@@ -247,18 +247,18 @@ async fn watch(pace: &Pace, mail: &Mailbox, signs: &Signs, traffic: &Traffic) ->
     loop {
         sleep(tick).await;
         let now = Instant::now();
+        let over = |since: Instant, limit: Duration| !limit.is_zero() && now - since >= limit;
         // A session that waits for its target does not read the client, and one that waits for its
         // client cannot ping it: silence proves nothing then, and TCP_USER_TIMEOUT sees to both.
         if signs.heard.take() || signs.target_stuck.get() || signs.client_stuck.get() {
             heard = now;
-        } else {
+        } else if over(heard, pace.peer / 4) {
             mail.offer(Opcode::Ping, Control::default());
         }
         if bytes != traffic.up.get() + traffic.down.get() {
             bytes = traffic.up.get() + traffic.down.get();
             moved = now;
         }
-        let over = |since: Instant, limit: Duration| !limit.is_zero() && now - since >= limit;
         if over(heard, pace.peer) {
             return End::ClientSilent;
         } else if over(moved, pace.idle) {
@@ -391,3 +391,6 @@ impl Outbox {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,219 @@
+//! The control API from the outside: what is asked wrongly is answered clearly, and changes nothing.
+
+use std::process::{Command, Output};
+
+use portcullis_tests::behind_every_gate;
+use portcullis_tests::gateway::{Gateway, agent, call, program};
+use portcullis_tests::process::descriptors;
+use portcullis_tests::target::Target;
+use portcullis_tests::wait_for;
+use serde_json::{Value, json};
+
+behind_every_gate!(
+    what_is_asked_wrongly_changes_nothing,
+    every_call_needs_the_key,
+    lists_come_in_parts,
+    the_command_line_does_what_the_api_does,
+    metrics_are_there_and_sound,
+);
+
+fn gateway(backend: &str) -> (tempfile::TempDir, Gateway) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let gateway = Gateway::start(folder.path(), backend, &[]);
+    (folder, gateway)
+}
+
+fn instance() -> Value {
+    json!({ "host": "127.0.0.1", "graphics_port": 5900, "graphics_protocol": "vnc" })
+}
+
+fn with(key: &str, value: Value) -> Value {
+    let mut body = instance();
+    body[key] = value;
+    body
+}
+
+fn what_is_asked_wrongly_changes_nothing(backend: &str) {
+    let (_folder, gateway) = gateway(backend);
+    let api = gateway.api();
+    assert_eq!(api.put("/v1/instances/i-1", &instance()).0, 201);
+    let state = || {
+        let kept = [api.get("/v1/instances").1, api.get("/v1/brokers").1];
+        (kept, gateway.metric("portcullis_brokers_open"), gateway.metric("portcullis_brokers_opened_total"))
+    };
+    let before = state();
+    let opened = descriptors(gateway.id());
+    let long = "x".repeat(256);
+    let huge = "x".repeat(70_000);
+    let mut missing = instance();
+    missing.as_object_mut().expect("an object").remove("host");
+    for (method, path, body, status, code) in [
+        ("POST", "/v1/brokers", json!({}), 400, "bad_request"),
+        ("POST", "/v1/brokers", json!({ "instance_id": 7 }), 400, "bad_request"),
+        ("POST", "/v1/brokers", json!({ "instance_id": "i-1", "colour": "red" }), 400, "bad_request"),
+        ("POST", "/v1/brokers", json!({ "instance_id": "i-1", "ttl_s": 0 }), 400, "bad_request"),
+        ("POST", "/v1/brokers", json!({ "instance_id": "i-1", "ttl_s": 86_401 }), 400, "bad_request"),
+        ("POST", "/v1/brokers", json!({ "instance_id": "i-1", "ttl_s": -1 }), 400, "bad_request"),
+        ("POST", "/v1/brokers", json!({ "instance_id": "i-2" }), 404, "no_instance"),
+        ("POST", "/v1/brokers", json!({ "instance_id": "'; DROP TABLE broker; --" }), 404, "no_instance"),
+        ("POST", "/v1/brokers", json!({ "instance_id": huge }), 413, "too_large"),
+        ("GET", "/v1/brokers/b-0000", Value::Null, 404, "no_broker"),
+        ("DELETE", "/v1/brokers/b-0000", Value::Null, 404, "no_broker"),
+        ("DELETE", "/v1/brokers", Value::Null, 405, "method_not_allowed"),
+        ("GET", "/v1/brokers?limit=0", Value::Null, 400, "bad_request"),
+        ("GET", "/v1/brokers?limit=x", Value::Null, 400, "bad_request"),
+        ("GET", "/v1/brokers?page=1", Value::Null, 400, "bad_request"),
+        ("GET", "/v1/instances/i-2", Value::Null, 404, "no_instance"),
+        ("DELETE", "/v1/instances/i-2", Value::Null, 404, "no_instance"),
+        ("PUT", "/v1/instances/i-2", missing, 400, "bad_request"),
+        ("PUT", "/v1/instances/i-2", with("graphics_port", json!(0)), 400, "bad_request"),
+        ("PUT", "/v1/instances/i-2", with("graphics_port", json!(65_536)), 400, "bad_request"),
+        ("PUT", "/v1/instances/i-2", with("graphics_protocol", json!("telnet")), 400, "bad_request"),
+        ("PUT", "/v1/instances/i-2", with("hypervisor", json!("xen")), 400, "bad_request"),
+        ("PUT", "/v1/instances/i-2", with("host", json!("a b")), 400, "bad_request"),
+        ("PUT", "/v1/instances/i-2", with("instance_id", json!("i-3")), 400, "bad_request"),
+        ("PUT", "/v1/instances/i-2", with("colour", json!("red")), 400, "bad_request"),
+        ("PUT", &format!("/v1/instances/{long}"), instance(), 400, "bad_request"),
+        ("GET", "/v1/nothing", Value::Null, 404, "no_such_call"),
+        ("GET", "/", Value::Null, 404, "no_such_call"),
+    ] {
+        let (answered, problem) = match method {
+            "GET" => api.get(path),
+            "POST" => api.post(path, &body),
+            "PUT" => api.put(path, &body),
+            _ => api.delete(path),
+        };
+        assert_eq!((answered, problem["code"].as_str()), (status, Some(code)), "{method} {path}: {problem}");
+        assert_eq!(problem["status"], status, "{problem}");
+        assert!(problem["detail"].as_str().is_some_and(|detail| !detail.is_empty()), "{problem}");
+        assert_eq!(state(), before, "{method} {path}");
+    }
+    let (status, text) = raw(&gateway, "POST", "text/plain", "instance_id=i-1");
+    assert_eq!((status, text.contains("not_json")), (415, true), "{text}");
+    let (status, text) = raw(&gateway, "POST", "application/json", "{");
+    assert_eq!((status, text.contains("bad_request")), (400, true), "{text}");
+    assert_eq!(state(), before);
+    wait_for("descriptors to be given back", || (descriptors(gateway.id()) <= opened).then_some(()));
+}
+
+fn raw(gateway: &Gateway, method: &str, content_type: &str, body: &str) -> (u16, String) {
+    assert_eq!(method, "POST");
+    let request = agent().post(format!("{}/v1/brokers", gateway.api().url));
+    let request = request.header("X-API-Key", &gateway.api().key).header("Content-Type", content_type);
+    call(request.send(body))
+}
+
+fn every_call_needs_the_key(backend: &str) {
+    let (_folder, gateway) = gateway(backend);
+    for path in ["/v1/brokers", "/v1/instances", "/v1/instances/i-1", "/v1/nothing"] {
+        let url = format!("{}{path}", gateway.api().url);
+        let (status, text) = call(agent().get(&url).call());
+        assert_eq!((status, text.contains("no_key")), (401, true), "{text}");
+        for (name, value) in [("X-API-Key", "wrong"), ("Authorization", "Bearer wrong"), ("X-API-Key", "")] {
+            let (status, text) = call(agent().get(&url).header(name, value).call());
+            assert_eq!((status, text.contains("wrong_key")), (401, true), "{text}");
+        }
+    }
+    let bearer = format!("Bearer {}", gateway.api().key);
+    let url = format!("{}/v1/brokers", gateway.api().url);
+    let response = agent().get(url).header("Authorization", bearer).call().expect("an answer");
+    assert_eq!(response.status(), 200);
+    assert_eq!(response.headers()["cache-control"], "no-store");
+    assert!(response.headers().get("access-control-allow-origin").is_none());
+}
+
+fn lists_come_in_parts(backend: &str) {
+    let (_folder, gateway) = gateway(backend);
+    for number in 0..5 {
+        gateway.add_instance(&format!("i-{number}"), 5_900);
+    }
+    let mut brokers: Vec<String> =
+        (0..5).map(|number| gateway.open_again(&format!("i-{number}")).id).collect();
+    brokers.sort();
+    let parts = |list: &str, id: &str| {
+        let mut ids = Vec::new();
+        let mut after = String::new();
+        loop {
+            let (status, page) = gateway.api().get(&format!("/v1/{list}?limit=2{after}"));
+            assert_eq!(status, 200, "{page}");
+            let items = page["items"].as_array().expect("a list");
+            assert!(items.len() <= 2);
+            ids.extend(items.iter().map(|item| item[id].as_str().expect("text").to_owned()));
+            match page["next"].as_str() {
+                Some(next) => after = format!("&after={next}"),
+                None => return ids,
+            }
+        }
+    };
+    assert_eq!(parts("brokers", "broker_id"), brokers);
+    assert_eq!(parts("instances", "instance_id"), ["i-0", "i-1", "i-2", "i-3", "i-4"]);
+    let shown = gateway.api().get("/v1/instances/i-0").1;
+    let expected = json!({
+        "instance_id": "i-0", "hypervisor": "kvm", "host": "127.0.0.1", "graphics_port": 5900,
+        "graphics_protocol": "vnc",
+    });
+    assert_eq!(shown, expected);
+    // A password is written and never read back.
+    assert_eq!(gateway.api().put("/v1/instances/i-0", &with("graphics_passwd", json!("secret12"))).0, 200);
+    assert!(!gateway.api().get("/v1/instances").1.to_string().contains("secret12"));
+}
+
+fn command_line(gateway: &Gateway, folder: &std::path::Path, arguments: &[&str]) -> Output {
+    let mut command = Command::new(program());
+    command.args(arguments).env("PORTCULLIS_URL", &gateway.api().url);
+    command.env("PORTCULLIS_KEY_FILE", folder.join("state/api.key")).output().expect("runs")
+}
+
+fn the_command_line_does_what_the_api_does(backend: &str) {
+    let (folder, gateway) = gateway(backend);
+    let ask = |arguments: &[&str]| {
+        let output = command_line(&gateway, folder.path(), arguments);
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("text");
+        (output.status.code(), text(output.stdout), text(output.stderr))
+    };
+    let port = Target::new().port().to_string();
+    let (code, _, said) = ask(&["instance", "add", "i-1", "--host", "127.0.0.1", "--port", &port]);
+    assert_eq!(code, Some(0), "{said}");
+    let (_, list, _) = ask(&["instance", "list", "--json"]);
+    assert_eq!(serde_json::from_str::<Value>(&list).expect("JSON")[0]["instance_id"], "i-1");
+    let (code, created, _) = ask(&["broker", "create", "i-1", "--json"]);
+    assert_eq!(code, Some(0));
+    let created: Value = serde_json::from_str(&created).expect("JSON");
+    let id = created["broker_id"].as_str().expect("an id");
+    assert!(created["console_url"].as_str().is_some_and(|url| url.contains("/#token=")), "{created}");
+    let (_, shown, _) = ask(&["broker", "show", id]);
+    assert!(shown.contains(id) && shown.contains("i-1"), "{shown}");
+    let (_, list, _) = ask(&["broker", "list"]);
+    assert_eq!(list, shown);
+    assert_eq!(ask(&["broker", "close", id]).0, Some(0));
+    // 3: refused by the service, 2: wrong usage, 1: failed.
+    let (code, _, said) = ask(&["broker", "close", id]);
+    assert_eq!((code, said.contains("there is no broker")), (Some(3), true), "{said}");
+    assert_eq!(ask(&["broker", "open"]).0, Some(2));
+    let (code, _, said) = ask(&["--url", "http://127.0.0.1:1", "broker", "list"]);
+    assert_eq!((code, said.contains("--url names another")), (Some(1), true), "{said}");
+    let (code, _, said) = ask(&["--key-file", "/nowhere", "broker", "list"]);
+    assert_eq!((code, said.contains("--key-file names another")), (Some(1), true), "{said}");
+    let (code, _, said) = ask(&["serve", "--config", "/nowhere"]);
+    assert_eq!((code, said.contains("/nowhere")), (Some(1), true), "{said}");
+}
+
+fn metrics_are_there_and_sound(backend: &str) {
+    let (_folder, gateway) = gateway(backend);
+    gateway.open(Target::new().port());
+    assert_eq!(gateway.metric("portcullis_brokers_open"), 1.0);
+    assert_eq!(gateway.metric("portcullis_brokers_opened_total"), 1.0);
+    let page = gateway.metrics();
+    // The names are those of the README's table, and no other.
+    let readme = include_str!("../../README.md");
+    let named = |line: &str| line.split(['{', ' ']).next().map(str::to_owned);
+    for name in page.lines().filter(|line| !line.starts_with('#')).filter_map(named) {
+        assert!(
+            readme.contains(&format!("`{name}`")) || readme.contains(&format!("`{name}{{")),
+            "{name} is not in README.md"
+        );
+    }
+    for path in ["healthz", "readyz"] {
+        assert_eq!(call(agent().get(format!("{}/{path}", gateway.ready("metrics"))).call()).0, 200);
+    }
+}
