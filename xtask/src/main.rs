@@ -1,0 +1,50 @@
+//! `cargo xtask`: the developer's door. Each subcommand is a file with its options and a `run`;
+//! this one only picks among them and turns the outcome into an exit code.
+
+mod build;
+mod check;
+mod exec;
+mod family;
+mod run;
+mod scratch;
+mod setup;
+mod signals;
+mod steps;
+mod terminal;
+mod test;
+mod workspace;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Sets up, builds, runs and tests Portcullis.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", disable_help_subcommand = true)]
+struct Cli {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Debug, Subcommand)]
+enum Task {
+    Setup(setup::Options),
+    Build(build::Options),
+    Check(check::Options),
+    Test(test::Options),
+    Run(run::Options),
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let outcome = signals::watch().and_then(|()| match cli.task {
+        Task::Setup(options) => setup::run(&options),
+        Task::Build(options) => build::run(&options),
+        Task::Check(options) => check::run(&options),
+        Task::Test(options) => test::run(&options),
+        Task::Run(options) => run::run(&options),
+    });
+    let Err(error) = outcome else { return ExitCode::SUCCESS };
+    eprintln!("error: {error:#}");
+    ExitCode::from(error.downcast_ref::<signals::Halt>().map_or(1, signals::Halt::exit_code))
+}

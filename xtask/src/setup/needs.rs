@@ -1,0 +1,165 @@
+//! What each task needs of the system, and which of it is missing.
+
+use std::path::Path;
+
+use crate::exec;
+use crate::run::guest;
+use crate::setup::toolchain::{self, Choice, Facts};
+use crate::setup::{node, probe};
+
+/// How much is needed; each holds the ones before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Level {
+    /// Compilers and Node.js.
+    Build,
+    /// And a virtual machine.
+    Run,
+    /// And a browser and the tools that tests look with.
+    Test,
+}
+
+/// A thing that packages bring.
+#[derive(Debug)]
+struct Need {
+    level: Level,
+    what: &'static str,
+    packages: &'static [&'static str],
+    present: fn() -> bool,
+}
+
+const NEEDS: [Need; 9] = [
+    Need {
+        level: Level::Build,
+        what: "a C compiler (SQLite is C)",
+        packages: &["gcc", "libc6-dev"],
+        present: || exec::find("cc").is_some() && Path::new("/usr/include/stdlib.h").exists(),
+    },
+    Need { level: Level::Build, what: "make", packages: &["make"], present: || exec::find("make").is_some() },
+    Need { level: Level::Build, what: "ip", packages: &["iproute2"], present: || exec::find("ip").is_some() },
+    Need {
+        level: Level::Test,
+        what: "a browser",
+        packages: &["chromium"],
+        present: || exec::find("chromium").is_some(),
+    },
+    Need {
+        level: Level::Test,
+        what: "a font for it",
+        packages: &["fonts-dejavu-core"],
+        present: || Path::new("/usr/share/fonts/truetype/dejavu/DejaVuSans.ttf").exists(),
+    },
+    Need {
+        level: Level::Test,
+        what: "bpftool",
+        packages: &["bpftool"],
+        present: || exec::find("bpftool").is_some(),
+    },
+    Need {
+        level: Level::Test,
+        what: "nft",
+        packages: &["nftables"],
+        present: || exec::find("nft").is_some(),
+    },
+    Need {
+        level: Level::Test,
+        what: "iptables",
+        packages: &["iptables"],
+        present: || exec::find("iptables").is_some(),
+    },
+    Need {
+        level: Level::Test,
+        what: "a guest that starts in seconds",
+        packages: &["grub-rescue-pc"],
+        present: || Path::new("/usr/lib/grub-rescue/grub-rescue-cdrom.iso").exists(),
+    },
+];
+
+/// What is missing.
+#[derive(Debug, Default)]
+pub(crate) struct Missing {
+    /// For people, one clause each.
+    pub(crate) what: Vec<String>,
+    /// Packages that any source may bring.
+    pub(crate) packages: Vec<String>,
+    /// Packages that must come from the same source as the QEMU packages that are there.
+    pub(crate) qemu: Vec<String>,
+    /// The compiler for the kernel programs; `None` if there is no way to one.
+    pub(crate) compiler: Option<Choice>,
+    /// What no package mends, with advice.
+    pub(crate) beyond: Vec<String>,
+}
+
+impl Missing {
+    /// Looks. With `offers`, also at what the package lists offer.
+    pub(crate) fn find(level: Level, offers: bool) -> Self {
+        let mut missing = Self::default();
+        for need in NEEDS.iter().filter(|need| need.level <= level && !(need.present)()) {
+            missing.what.push(need.what.to_owned());
+            missing.packages.extend(need.packages.iter().copied().map(String::from));
+        }
+        missing.add_node();
+        missing.add_compiler(offers);
+        if level >= Level::Run {
+            missing.add_guest();
+        }
+        missing
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.what.is_empty()
+    }
+
+    /// Whether packages are missing, or may be: what is beyond help may not be by fresh package lists.
+    pub(crate) fn needs_packages(&self) -> bool {
+        !(self.packages.is_empty() && self.qemu.is_empty() && self.beyond.is_empty())
+    }
+
+    fn add_node(&mut self) {
+        match node::missing() {
+            Ok(packages) if packages.is_empty() => {}
+            Ok(packages) => {
+                self.what.push("Node.js with npm".into());
+                self.packages.extend(packages.into_iter().map(String::from));
+            }
+            Err(error) => {
+                self.what.push("Node.js with npm".into());
+                self.beyond.push(format!("{error:#}"));
+            }
+        }
+    }
+
+    fn add_compiler(&mut self, offers: bool) {
+        let mut facts = probe::facts();
+        if offers && !is_ready(&facts) {
+            probe::offers(&mut facts);
+        }
+        self.compiler = toolchain::choose(&facts);
+        match &self.compiler {
+            Some(choice) if choice.is_ready() => return,
+            Some(choice) => {
+                self.packages.extend(choice.packages.iter().cloned());
+                if choice.linker.is_some() {
+                    // Building it links C++.
+                    self.packages.extend(exec::find("c++").is_none().then(|| "g++".to_owned()));
+                }
+            }
+            None => self.beyond.push(toolchain::advice()),
+        }
+        self.what.push("a compiler for the kernel programs".into());
+    }
+
+    fn add_guest(&mut self) {
+        if exec::find(guest::QEMU).is_none() || !guest::has_firmware() {
+            self.what.push("QEMU".into());
+            self.qemu.extend(["qemu-system-x86", "seabios"].map(String::from));
+        }
+        if guest::images().is_none() {
+            self.what.push("a guest with a graphical screen".into());
+            self.packages.push(guest::package());
+        }
+    }
+}
+
+fn is_ready(facts: &Facts) -> bool {
+    toolchain::choose(facts).is_some_and(|choice| choice.is_ready())
+}
