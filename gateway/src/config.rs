@@ -170,13 +170,8 @@ pub struct Config {
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// The file cannot be read.
-    #[error("read {}: {source}", path.display())]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// What the system said.
-        source: std::io::Error,
-    },
+    #[error("cannot be read: {0}")]
+    Read(std::io::Error),
     /// Not TOML, an unknown key, or a value of the wrong type.
     #[error("{0}")]
     Syntax(String),
@@ -202,8 +197,7 @@ impl Config {
     /// # Errors
     /// See [`ConfigError`].
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
-        let text = std::fs::read_to_string(path)
-            .map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
+        let text = std::fs::read_to_string(path).map_err(ConfigError::Read)?;
         Self::parse(&text, |name| std::env::var(name).ok())
     }
 

@@ -48,20 +48,21 @@ impl Gateway {
     /// # Panics
     /// It does not become ready.
     pub fn start(folder: &Path, backend: &str, more: &[&str]) -> Self {
-        Self::start_by(folder, backend, more, |command, _| command)
+        Self::start_by(folder, &[ADDRESS], backend, more, |command, _| command)
     }
 
-    /// The same, by a command that `wrap` makes of the usual one.
+    /// The same on `addresses`, by a command that `wrap` makes of the usual one.
     ///
     /// # Panics
     /// It does not become ready.
     pub fn start_by(
         folder: &Path,
+        addresses: &[&str],
         backend: &str,
         more: &[&str],
         wrap: impl FnOnce(Command, &Path) -> Command,
     ) -> Self {
-        let command = Self::command(folder, &[ADDRESS], backend, more);
+        let command = Self::command(folder, addresses, backend, more);
         let mut command = wrap(command, folder);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log_file(folder));
         let mut process = Guarded::start(&mut command);

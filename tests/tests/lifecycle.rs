@@ -236,7 +236,7 @@ fn without_the_privileges_it_runs_on_plain_listeners_and_says_so() {
         let wanted = Gateway::command(folder.path(), &[ADDRESS], "ebpf", &[]);
         let mut refused = Guarded::start(&mut without_capabilities(wanted, folder.path()));
         assert_eq!(refused.ended().code(), Some(1));
-        let gateway = Gateway::start_by(folder.path(), "auto", &[], without_capabilities);
+        let gateway = Gateway::start_by(folder.path(), &[ADDRESS], "auto", &[], without_capabilities);
         assert_eq!((gateway.ready("backend"), gateway.ready("steering")), ("none".into(), "ports".into()));
         assert!(gateway.log().contains("no filter: broker ports are plain listeners"), "{}", gateway.log());
         let about = "portcullis_backend_info{backend=\"none\",hook=\"-\",steering=\"ports\"}";

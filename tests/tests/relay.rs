@@ -6,10 +6,11 @@ use std::thread;
 
 use futures_util::{SinkExt, StreamExt};
 use portcullis_tests::gateway::{Broker, Gateway, agent, call};
+use portcullis_tests::namespace::{HERE, Neighbour, in_namespace};
 use portcullis_tests::process::{anonymous_memory, descriptors};
 use portcullis_tests::target::{Target, connect};
 use portcullis_tests::websocket::{bare, closed, echoes, frame, open, open_with, talk};
-use portcullis_tests::{PATIENCE, behind_every_gate, pattern, wait_for};
+use portcullis_tests::{PATIENCE, behind_every_gate, pattern, require, wait_for};
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 
@@ -433,4 +434,31 @@ fn a_page_can_ask_for_the_status_of_its_console(backend: &str) {
     let _socket = open(&broker).expect("a session");
     assert_eq!(status(&broker.token), (403, status(&broker.token).1));
     assert_eq!(status(&broker.token).1["code"], "ticket_used");
+}
+
+/// From another namespace, to a gateway with an IPv4 and an IPv6 address.
+#[test]
+fn clients_come_over_both_families_and_see_their_own_broker() {
+    if !require::kernel() {
+        return;
+    }
+    for backend in ["ebpf", "none"] {
+        in_namespace(|| {
+            let neighbour = Neighbour::new();
+            let folder = tempfile::tempdir().expect("a folder");
+            // One port: the same one on both addresses is two brokers.
+            let range = ["range.first = 12345", "range.last = 12345"];
+            let gateway = Gateway::start_by(folder.path(), &HERE, backend, &range, |command, _| command);
+            let brokers = [gateway.open(Target::new().echo()), gateway.open(Target::new().echo())];
+            assert_ne!(brokers[0].endpoint.ip(), brokers[1].endpoint.ip());
+            neighbour.inside(|| {
+                for (broker, other) in [(&brokers[0], &brokers[1]), (&brokers[1], &brokers[0])] {
+                    let refused = open_with(broker.endpoint, Some(&other.token)).err();
+                    assert_eq!(refused, Some((403, "wrong_ticket".into())));
+                    echoes(&mut open(broker).expect("a session"), b"over this family");
+                }
+            });
+            gateway.wait_metric("portcullis_session_ends_total{end=\"client_gone\"}", 2.0);
+        });
+    }
 }

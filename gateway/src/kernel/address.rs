@@ -12,10 +12,10 @@ use rtnetlink::packet_route::link::LinkAttribute;
 pub enum AddressError {
     /// Netlink could not be asked.
     #[error("netlink: {0}")]
-    Netlink(#[source] rtnetlink::Error),
+    Netlink(rtnetlink::Error),
     /// No socket for netlink.
     #[error("netlink: {0}")]
-    Socket(#[source] std::io::Error),
+    Socket(std::io::Error),
     /// No interface has the address.
     #[error("no interface has the broker address {0}")]
     Nowhere(IpAddr),

@@ -16,14 +16,14 @@ pub use instance::InstanceRow;
 
 /// The store cannot be read or written: what was tried, and why it failed.
 #[derive(Debug, thiserror::Error)]
-#[error("store: {what}: {source}")]
+#[error("store: {what}: {cause}")]
 pub struct StoreError {
     what: &'static str,
-    source: sqlx::Error,
+    cause: sqlx::Error,
 }
 
 fn failed(what: &'static str) -> impl Fn(sqlx::Error) -> StoreError {
-    move |source| StoreError { what, source }
+    move |cause| StoreError { what, cause }
 }
 
 /// A time of the wall clock, in milliseconds since 1970, UTC.

@@ -68,16 +68,16 @@ impl Counters {
 
 /// The kernel did not do what was asked: the call, its object, and the reason.
 #[derive(Debug, thiserror::Error)]
-#[error("{what}: {source}")]
+#[error("{what}: {cause}")]
 pub struct FilterError {
     what: String,
-    source: Box<dyn std::error::Error + Send + Sync>,
+    cause: Box<dyn std::error::Error + Send + Sync>,
 }
 
 impl FilterError {
     /// `what` names the call and the object.
-    pub fn new(what: impl Into<String>, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
-        Self { what: what.into(), source: source.into() }
+    pub fn new(what: impl Into<String>, cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Self { what: what.into(), cause: cause.into() }
     }
 }
 
@@ -330,6 +330,27 @@ mod tests {
         drop(gate);
         thread.join().expect("ends by itself");
         assert_eq!(Arc::strong_count(&fake.0), 1);
+    }
+
+    #[test]
+    fn deadlines_of_open_ports_are_renewed() {
+        let fake = Fake::default();
+        let mut keeper = Keeper { backend: Box::new(fake.clone()), open: HashMap::new(), generation: 0 };
+        let open = |port, keeper: &mut Keeper| {
+            let (answer, _) = oneshot::channel();
+            keeper.serve(vec![Request::Open(endpoint(port), answer)]);
+        };
+        open(1, &mut keeper);
+        open(2, &mut keeper);
+        let (answer, _) = oneshot::channel();
+        keeper.serve(vec![Request::Close(endpoint(2), answer)]);
+        let entry = || fake.0.lock().expect("whole").0.get(&endpoint(1)).copied().expect("it is open");
+        let before = entry();
+        keeper.renew().expect("renews");
+        let after = entry();
+        assert!(after.deadline > before.deadline);
+        assert_eq!(Entry { deadline: before.deadline, ..after }, before);
+        assert_eq!(fake.open(), [endpoint(1)]);
     }
 
     #[test]
