@@ -4,6 +4,7 @@
 
 mod answer;
 mod buffer;
+pub mod console;
 pub mod core;
 pub mod handshake;
 pub mod listener;
