@@ -11,6 +11,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use serde::Deserialize;
 
+use crate::broker::session::Limits;
 use crate::kernel::load::Hook;
 
 /// The file, key by key.
@@ -26,6 +27,7 @@ struct Raw {
     range: RawRange,
     broker: RawBroker,
     session: RawSession,
+    sessions: RawSessions,
     targets: RawTargets,
     filter: RawFilter,
     api: RawListen,
@@ -44,7 +46,6 @@ struct RawRange {
 #[serde(deny_unknown_fields, default)]
 struct RawBroker {
     ttl_s: Option<u64>,
-    linger_s: Option<u64>,
     rest_s: Option<u64>,
 }
 
@@ -57,6 +58,17 @@ struct RawSession {
     peer_timeout_s: Option<u64>,
     idle_s: Option<u64>,
     max_s: Option<u64>,
+    reconnect_s: Option<u64>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct RawSessions {
+    max: usize,
+    per_instance: usize,
+    per_client: usize,
+    keep: Option<u32>,
+    keep_days: Option<u16>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -80,7 +92,7 @@ struct RawListen {
 
 /// Every key, as written in the file. `filter.backend` is `PORTCULLIS_FILTER_BACKEND` in the
 /// environment.
-pub const KEYS: [&str; 23] = [
+pub const KEYS: [&str; 28] = [
     "broker_host",
     "addresses",
     "interfaces",
@@ -91,7 +103,6 @@ pub const KEYS: [&str; 23] = [
     "range.last",
     "range.exclude",
     "broker.ttl_s",
-    "broker.linger_s",
     "broker.rest_s",
     "session.first_byte_s",
     "session.header_s",
@@ -99,6 +110,12 @@ pub const KEYS: [&str; 23] = [
     "session.peer_timeout_s",
     "session.idle_s",
     "session.max_s",
+    "session.reconnect_s",
+    "sessions.max",
+    "sessions.per_instance",
+    "sessions.per_client",
+    "sessions.keep",
+    "sessions.keep_days",
     "targets.allow",
     "filter.backend",
     "filter.hook",
@@ -138,8 +155,12 @@ pub struct Config {
     pub exclude: HashSet<u16>,
     /// An unused broker is closed after this.
     pub ttl: Duration,
-    /// A used broker is closed so long after its last session.
-    pub linger: Duration,
+    /// A session waits so long for its client to come back; then it is over, and a used broker with it.
+    pub reconnect: Duration,
+    /// How many sessions there may be.
+    pub limits: Limits,
+    /// How many past sessions are kept, and for how long.
+    pub keep_sessions: (u32, Duration),
     /// A closed port is not lent again for so long.
     pub rest: Duration,
     /// From a connection to its first byte.
@@ -245,7 +266,6 @@ fn set(table: &mut toml::Table, key: &'static str, value: &str) -> Result<(), Co
 
 impl Raw {
     fn meant(self) -> Result<Config, ConfigError> {
-        let seconds = |value: Option<u64>, default| Duration::from_secs(value.unwrap_or(default));
         let addresses = self.addresses()?;
         let broker_host = self.broker_host.unwrap_or_else(|| addresses[0].to_string());
         let range = range(self.range.first.unwrap_or(10_000), self.range.last.unwrap_or(15_000))?;
@@ -257,7 +277,7 @@ impl Raw {
                 Some(path) => path,
                 None => default_state_dir().ok_or_else(|| wrong("state_dir", "", "name a folder"))?,
             },
-            stop_grace: seconds(self.stop_grace_s, 10),
+            stop_grace: seconds("stop_grace_s", self.stop_grace_s, 10)?,
             cores: match self.cores {
                 0 => std::thread::available_parallelism().map_or(1, usize::from),
                 cores @ 1..=256 => cores,
@@ -265,15 +285,24 @@ impl Raw {
             },
             exclude: self.range.exclude.into_iter().collect(),
             range,
-            ttl: positive("broker.ttl_s", seconds(self.broker.ttl_s, 60))?,
-            linger: seconds(self.broker.linger_s, 30),
-            rest: seconds(self.broker.rest_s, 120),
-            first_byte: positive("session.first_byte_s", seconds(self.session.first_byte_s, 10))?,
-            header: positive("session.header_s", seconds(self.session.header_s, 10))?,
-            dial: positive("session.dial_s", seconds(self.session.dial_s, 10))?,
-            peer_timeout: seconds(self.session.peer_timeout_s, 30),
-            idle: seconds(self.session.idle_s, 0),
-            max: seconds(self.session.max_s, 0),
+            ttl: positive("broker.ttl_s", self.broker.ttl_s, 60)?,
+            reconnect: seconds("session.reconnect_s", self.session.reconnect_s, 30)?,
+            limits: Limits {
+                total: self.sessions.max,
+                per_instance: self.sessions.per_instance,
+                per_client: self.sessions.per_client,
+            },
+            keep_sessions: (
+                self.sessions.keep.unwrap_or(1_000_000),
+                Duration::from_secs(u64::from(self.sessions.keep_days.unwrap_or(30)) * 24 * 60 * 60),
+            ),
+            rest: seconds("broker.rest_s", self.broker.rest_s, 120)?,
+            first_byte: positive("session.first_byte_s", self.session.first_byte_s, 10)?,
+            header: positive("session.header_s", self.session.header_s, 10)?,
+            dial: positive("session.dial_s", self.session.dial_s, 10)?,
+            peer_timeout: seconds("session.peer_timeout_s", self.session.peer_timeout_s, 30)?,
+            idle: seconds("session.idle_s", self.session.idle_s, 0)?,
+            max: seconds("session.max_s", self.session.max_s, 0)?,
             allow: self.targets.allow,
             backend: match self.filter.backend.as_deref() {
                 None | Some("auto") => Backend::Auto,
@@ -295,7 +324,7 @@ impl Raw {
 
     /// The broker addresses: as written, or what `broker_host` resolves to.
     fn addresses(&self) -> Result<Vec<IpAddr>, ConfigError> {
-        let mut addresses = self.addresses.clone();
+        let mut addresses: Vec<IpAddr> = self.addresses.iter().map(IpAddr::to_canonical).collect();
         if let (true, Some(host)) = (addresses.is_empty(), &self.broker_host) {
             let resolved = (host.as_str(), 0).to_socket_addrs();
             let resolved = resolved.map_err(|error| wrong("broker_host", host, error.to_string()))?;
@@ -324,8 +353,21 @@ fn range(first: u16, last: u16) -> Result<RangeInclusive<u16>, ConfigError> {
     Ok(first..=last)
 }
 
-fn positive(key: &'static str, time: Duration) -> Result<Duration, ConfigError> {
-    if time.is_zero() { Err(wrong(key, 0, "at least 1")) } else { Ok(time) }
+/// A year: more is a mistake, and sums of times stay far from what clocks can hold.
+const SECONDS_MAX: u64 = 366 * 24 * 60 * 60;
+
+fn seconds(key: &'static str, value: Option<u64>, default: u64) -> Result<Duration, ConfigError> {
+    match value.unwrap_or(default) {
+        value @ 0..=SECONDS_MAX => Ok(Duration::from_secs(value)),
+        value => Err(wrong(key, value, format!("at most {SECONDS_MAX}, a year"))),
+    }
+}
+
+fn positive(key: &'static str, value: Option<u64>, default: u64) -> Result<Duration, ConfigError> {
+    match seconds(key, value, default)? {
+        Duration::ZERO => Err(wrong(key, 0, "at least 1")),
+        time => Ok(time),
+    }
 }
 
 /// Without TLS, what needs a key is not offered to the network.

@@ -29,7 +29,36 @@ pub fn open(broker: &Broker) -> Result<Socket, (u16, String)> {
 /// # Panics
 /// There is no answer at all.
 pub fn open_with(endpoint: SocketAddr, token: Option<&str>) -> Result<Socket, (u16, String)> {
-    let stream = target::connect(endpoint, PATIENCE).expect("the port is open");
+    open_on(target::connect(endpoint, PATIENCE).expect("the port is open"), endpoint, token)
+}
+
+/// Connects from another address of this machine.
+///
+/// # Panics
+/// The port is closed.
+pub fn connect_from(address: &str, endpoint: SocketAddr) -> TcpStream {
+    let socket = socket2::Socket::new(socket2::Domain::for_address(endpoint), socket2::Type::STREAM, None);
+    let socket = socket.expect("a socket");
+    let local = SocketAddr::new(address.parse().expect("an address"), 0);
+    socket.bind(&local.into()).expect("binds");
+    socket.connect_timeout(&endpoint.into(), PATIENCE).expect("the port is open");
+    let stream = socket.into();
+    target::bounded(&stream);
+    stream
+}
+
+/// The same on a connection that is there.
+///
+/// # Errors
+/// Status and code of the refusal.
+///
+/// # Panics
+/// There is no answer at all.
+pub fn open_on(
+    stream: TcpStream,
+    endpoint: SocketAddr,
+    token: Option<&str>,
+) -> Result<Socket, (u16, String)> {
     let mut request = format!("ws://{endpoint}/websockify").into_client_request().expect("a request");
     let protocols = token.map_or("binary".to_owned(), |token| format!("binary, ticket.{token}"));
     let protocols = HeaderValue::from_str(&protocols).expect("a header");

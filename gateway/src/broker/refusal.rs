@@ -24,6 +24,24 @@ pub enum Refusal {
     /// The ticket's time is over.
     #[error("this ticket has expired")]
     TicketExpired,
+    /// The client's address is outside of the broker's `client` prefix.
+    #[error("this console is not for your address")]
+    WrongSource,
+    /// A cookie carried the ticket, and the request came from another page.
+    #[error("this page may not use the ticket of another")]
+    WrongOrigin,
+    /// Too many wrong tickets, or unfinished handshakes, from this address.
+    #[error("too many attempts from your address, wait a minute")]
+    TooMany,
+    /// `sessions.per_client` is reached.
+    #[error("too many sessions from your address")]
+    ClientFull,
+    /// `sessions.per_instance` is reached.
+    #[error("too many sessions on this machine")]
+    InstanceFull,
+    /// `sessions.max` is reached, or too many handshakes are unfinished.
+    #[error("the gateway is full, try again later")]
+    Full,
     /// The broker was closed.
     #[error("there is no console here")]
     NoBroker,
@@ -49,7 +67,7 @@ pub enum Refusal {
 
 impl Refusal {
     /// All of them, for the metrics.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 20] = [
         Self::BadHandshake,
         Self::HeadTooLong,
         Self::NoPage,
@@ -57,6 +75,12 @@ impl Refusal {
         Self::WrongTicket,
         Self::TicketUsed,
         Self::TicketExpired,
+        Self::WrongSource,
+        Self::WrongOrigin,
+        Self::TooMany,
+        Self::ClientFull,
+        Self::InstanceFull,
+        Self::Full,
         Self::NoBroker,
         Self::Slow,
         Self::InstanceGone,
@@ -76,6 +100,12 @@ impl Refusal {
             Self::WrongTicket => (403, "wrong_ticket"),
             Self::TicketUsed => (403, "ticket_used"),
             Self::TicketExpired => (403, "ticket_expired"),
+            Self::WrongSource => (403, "wrong_source"),
+            Self::WrongOrigin => (403, "wrong_origin"),
+            Self::TooMany => (429, "too_many"),
+            Self::ClientFull => (429, "client_full"),
+            Self::InstanceFull => (429, "instance_full"),
+            Self::Full => (503, "full"),
             Self::NoBroker => (404, "no_broker"),
             Self::Slow => (408, "slow"),
             Self::InstanceGone => (410, "instance_gone"),

@@ -13,6 +13,9 @@ pub enum InventoryError {
     /// The source cannot be asked, or says nonsense.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The daemon stops.
+    #[error("the gateway is stopping")]
+    Stopping,
     /// A row that a program of another version wrote.
     #[error("instance {instance_id:?}: {problem}")]
     Row {

@@ -8,11 +8,14 @@ use std::time::{Duration, Instant};
 
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
+use tokio::time::timeout;
 use tracing::info;
 
+use crate::broker::session::{Admitted, Connection, Sessions};
+use crate::broker::sources::Sources;
 use crate::broker::table::Table;
-use crate::broker::ticket::Claim;
-use crate::broker::{Broker, Desk, Presence, Refusal, Stop, canonical};
+use crate::broker::ticket::{Claim, Token};
+use crate::broker::{Broker, Desk, Refusal, Stop, canonical};
 use crate::metrics::Metrics;
 use crate::web;
 
@@ -28,13 +31,17 @@ use super::ws::{Close, CloseCode};
 pub struct Shared {
     /// The open brokers.
     pub table: Arc<Table>,
+    /// The sessions that have a connection.
+    pub sessions: Arc<Sessions>,
+    /// What each source may do before it has shown a ticket.
+    pub sources: Arc<Sources>,
     /// The control side.
     pub desk: Arc<dyn Desk>,
     /// Which targets may be dialled.
     pub destinations: Destinations,
     /// Deadlines of the request.
     pub head: HeadTimes,
-    /// Deadline of the dialling.
+    /// Deadline of the dialling, and of each question to the control side.
     pub dial: Duration,
     /// Times of the relay.
     pub pace: Pace,
@@ -42,10 +49,16 @@ pub struct Shared {
     pub metrics: Arc<Metrics>,
 }
 
-/// Serves one connection to its end.
-pub async fn serve(stream: TcpStream, client: SocketAddr, shared: &Shared, live: &Live) {
+/// Serves one connection to its end. `stopping` resolves when the gateway stops.
+pub async fn serve(
+    stream: TcpStream,
+    client: SocketAddr,
+    shared: &Shared,
+    live: &Live,
+    stopping: impl Future<Output = ()>,
+) {
     // The way in needs much more state than the relay; in a box of its own it is gone by then.
-    let admitted = Box::pin(Arrival { stream, client: canonical(client) }.admit(shared)).await;
+    let admitted = Box::pin(Arrival { stream, client: canonical(client) }.admit(shared, stopping)).await;
     if let Some(connected) = admitted {
         connected.relay(shared, live).await;
     }
@@ -84,11 +97,20 @@ impl From<NoHead> for Otherwise {
 
 impl Arrival {
     /// Request, ticket, target, 101. `None` where the client was answered otherwise, or left.
-    async fn admit(mut self, shared: &Shared) -> Option<Connected> {
+    async fn admit(mut self, shared: &Shared, stopping: impl Future<Output = ()>) -> Option<Connected> {
         let broker = self.stream.local_addr().ok().and_then(|endpoint| shared.table.get(endpoint));
         // A connection that ended already is noticed at its first read.
         let _ = socket::prepare(&self.stream, shared.pace.peer);
-        match self.ask(broker.as_ref(), shared).await {
+        let handshake = shared.sources.handshake(self.client.ip());
+        let asked = async {
+            handshake.as_ref().map_err(|refusal| *refusal)?;
+            self.ask(broker.as_ref(), shared).await
+        };
+        let asked = tokio::select! {
+            asked = asked => asked,
+            () = stopping => Err(Refusal::Stopping.into()),
+        };
+        match asked {
             Ok(reached) => reached.accept(self).await,
             Err(Otherwise::Answered(answer)) => {
                 answer.send(&mut self.stream).await;
@@ -98,6 +120,7 @@ impl Arrival {
                 shared.metrics.refused(refusal);
                 let broker_id = broker.as_ref().map_or("-", |broker| &broker.id);
                 info!(broker_id, client = %self.client, code = refusal.answer().1, "refused");
+                shared.desk.refused(broker.clone(), self.client.ip(), refusal);
                 Answer::refusal(refusal).send(&mut self.stream).await;
                 None
             }
@@ -107,25 +130,43 @@ impl Arrival {
 
     async fn ask(&mut self, broker: Option<&Arc<Broker>>, shared: &Shared) -> Result<Reached, Otherwise> {
         let head = read_head(&mut self.stream, shared.head).await?;
-        let (upgrade, token) = match head.ask()? {
-            Ask::Upgrade(upgrade, token) => (upgrade, token),
-            Ask::Status(token) => {
-                let broker = broker.ok_or(Refusal::NoBroker)?;
-                broker.check(&token.ok_or(Refusal::NoTicket)?, Instant::now())?;
-                return Err(Otherwise::Answered(Answer::status(broker)));
-            }
+        let (upgrade, token) = match head.ask(broker.map(|broker| broker.id.as_str()))? {
+            Ask::Upgrade(upgrade, token) => (Some(upgrade), token),
+            Ask::Status(token) => (None, token),
             Ask::Page(path) => {
                 let page = web::page(&path).ok_or(Refusal::NoPage)?;
                 return Err(Otherwise::Answered(Answer::page(page)));
             }
         };
         let broker = broker.ok_or(Refusal::NoBroker)?;
-        let claim = broker.claim(&token.ok_or(Refusal::NoTicket)?, Instant::now())?;
+        let claim = self.claim(broker, token.as_ref(), shared)?;
+        let Some(upgrade) = upgrade else {
+            // To ask is not to use: the claim is given back.
+            return Err(Otherwise::Answered(Answer::status(broker)));
+        };
         let upgraded = Upgraded { broker: broker.clone(), claim, upgrade, early: head.rest };
+        // A broker that is closed, or whose machine is deleted, must not show anything any more.
+        let reached = tokio::select! {
+            biased;
+            why = broker.stopped() => Err(match why {
+                Stop::Stopping => Refusal::Stopping,
+                _ => Refusal::NoBroker,
+            }),
+            reached = upgraded.reach(&self.stream, shared) => reached,
+        };
         // Only what became of a good ticket is worth telling its holder afterwards.
-        let reached = upgraded.reach(shared).await;
         broker.note_refusal(reached.as_ref().err().copied());
         Ok(reached?)
+    }
+
+    fn claim(&self, broker: &Arc<Broker>, token: Option<&Token>, shared: &Shared) -> Result<Claim, Refusal> {
+        let (client, now) = (self.client.ip(), Instant::now());
+        shared.sources.may_try(client, now)?;
+        let claim = broker.claim(token, client, now);
+        if let Err(Refusal::WrongTicket) = claim {
+            shared.sources.wrong_ticket(client, now);
+        }
+        claim
     }
 }
 
@@ -138,35 +179,40 @@ struct Upgraded {
 }
 
 impl Upgraded {
-    /// Resolves the instance once more, dials it, and uses the ticket up. Dropped at any point before
-    /// that, the ticket is free again.
-    async fn reach(self, shared: &Shared) -> Result<Reached, Refusal> {
-        let target = shared.desk.resolve(self.broker.clone()).await?;
+    /// Resolves the instance once more, dials it, and records the session. Dropped at any point before
+    /// that, the ticket is as it was.
+    async fn reach(self, client: &TcpStream, shared: &Shared) -> Result<Reached, Refusal> {
+        let Self { broker, claim, upgrade, early } = self;
+        let admitted = shared.sessions.admit(claim.session())?;
+        let unanswered = |_| Refusal::Unavailable;
+        let target =
+            timeout(shared.dial, shared.desk.resolve(broker.clone())).await.map_err(unanswered)??;
         let stream = shared.destinations.dial(&target, shared.dial).await.map_err(|error| {
-            info!(broker_id = self.broker.id, %error, "target not reached");
+            info!(broker_id = broker.id, %error, "target not reached");
             match error {
                 DialError::TimedOut { .. } => Refusal::TargetTimeout,
                 DialError::Refused { .. } | DialError::NotAllowed { .. } => Refusal::TargetRefused,
             }
         })?;
         let _ = socket::prepare(&stream, shared.pace.peer);
-        shared.desk.use_ticket(self.claim.hash()).await?;
-        self.claim.use_up();
-        let presence = self.broker.enter();
-        Ok(Reached {
-            broker: self.broker,
-            presence,
-            target: stream,
-            upgrade: self.upgrade,
-            early: self.early,
-        })
+        // What moved while it was dialled is somebody else's screen by now; who left meanwhile keeps a
+        // ticket that is as good as before.
+        if broker.target() != target {
+            return Err(Refusal::InstanceGone);
+        } else if socket::has_left(client) {
+            return Err(Refusal::Slow);
+        }
+        let recorded = shared.desk.begin(claim.session().clone(), claim.hash());
+        timeout(shared.dial, recorded).await.map_err(unanswered)??;
+        Ok(Reached { broker, connection: claim.enter(), admitted, target: stream, upgrade, early })
     }
 }
 
 /// A client that waits for its answer, and a target that is there.
 struct Reached {
     broker: Arc<Broker>,
-    presence: Presence,
+    connection: Connection,
+    admitted: Admitted,
     target: TcpStream,
     upgrade: Upgrade,
     early: Vec<u8>,
@@ -174,18 +220,20 @@ struct Reached {
 
 impl Reached {
     async fn accept(self, Arrival { mut stream, client }: Arrival) -> Option<Connected> {
-        stream.write_all(self.upgrade.answer()).await.ok()?;
+        let Self { broker, connection, admitted, target, upgrade, early } = self;
+        stream.write_all(upgrade.answer()).await.ok()?;
         // The queue is bounded for the picture's sake only; it works without.
         let _ = socket::bound_queue(&stream);
-        let Self { broker, presence, target, early, .. } = self;
-        Some(Connected { broker, _presence: presence, stream, target, client, early })
+        Some(Connected { broker, connection, _admitted: admitted, stream, target, client, early })
     }
 }
 
-/// A session that runs.
+/// A connection that is in.
 struct Connected {
     broker: Arc<Broker>,
-    _presence: Presence,
+    // Before its place among the sessions, so that it is out when the place is given back.
+    connection: Connection,
+    _admitted: Admitted,
     stream: TcpStream,
     target: TcpStream,
     client: SocketAddr,
@@ -194,27 +242,28 @@ struct Connected {
 
 impl Connected {
     async fn relay(self, shared: &Shared, live: &Live) {
-        let Self { broker, stream, target, client, early, _presence } = self;
-        info!(broker_id = broker.id, instance_id = broker.instance_id, %client, "session begins");
+        let Self { broker, connection, _admitted, stream, target, client, early } = self;
+        let session = connection.session().clone();
+        info!(broker_id = broker.id, session_id = session.id, instance_id = broker.instance_id, %client, "session begins");
         let began = Instant::now();
         let traffic = Rc::new(Traffic::default());
-        let counted = live.count(&traffic, shared.metrics.clone());
-        let stopped = broker.stopped();
+        let counted = live.count(&traffic, &session, shared.metrics.clone());
+        let (broker_stopped, connection_stopped) = (broker.stopped(), connection.stopped());
         let stop = async move {
-            Close::new(
-                CloseCode::GOING_AWAY,
-                match stopped.await {
-                    Stop::Closed => "the console was closed",
-                    Stop::Stopping => "the gateway is stopping",
-                },
-            )
+            tokio::select! {
+                why = broker_stopped => farewell(why),
+                why = connection_stopped => farewell(why),
+            }
         };
         let end = pump::run(stream, target, &early, &shared.pace, &traffic, stop).await;
         drop(counted);
+        drop(connection);
         let name = end_name(&end);
         shared.metrics.ended(name);
+        shared.desk.end(session.clone(), name);
         info!(
             broker_id = broker.id,
+            session_id = session.id,
             %client,
             end = name,
             error = end.as_ref().err().map(ToString::to_string),
@@ -226,8 +275,23 @@ impl Connected {
     }
 }
 
+/// Close code of a connection whose place a newer one took, from the range of applications (RFC 6455
+/// section 7.4.2).
+const REPLACED: CloseCode = CloseCode(4000);
+/// Close code of a session that an operator killed.
+const KILLED: CloseCode = CloseCode(4001);
+
+fn farewell(why: Stop) -> Close {
+    match why {
+        Stop::Closed => Close::new(CloseCode::GOING_AWAY, "the console was closed"),
+        Stop::Stopping => Close::new(CloseCode::GOING_AWAY, "the gateway is stopping"),
+        Stop::Replaced => Close::new(REPLACED, "replaced by a newer connection"),
+        Stop::Killed => Close::new(KILLED, "ended by an operator"),
+    }
+}
+
 /// The names of all ends, in records and metrics.
-pub const END_NAMES: [&str; 10] = [
+pub const END_NAMES: [&str; 12] = [
     "client_closed",
     "client_gone",
     "client_silent",
@@ -235,6 +299,8 @@ pub const END_NAMES: [&str; 10] = [
     "idle",
     "too_long",
     "stopped",
+    "replaced",
+    "killed",
     "client_error",
     "protocol_error",
     "target_error",
@@ -249,12 +315,14 @@ fn end_name(end: &Result<End, RelayError>) -> &'static str {
         Ok(End::TargetClosed) => 3,
         Ok(End::Idle) => 4,
         Ok(End::TooLong) => 5,
+        Ok(End::Stopped(Close { code: REPLACED, .. })) => 7,
+        Ok(End::Stopped(Close { code: KILLED, .. })) => 8,
         Ok(End::Stopped(_)) => 6,
         Err(RelayError::Client(error)) if is_departure(error) => 1,
-        Err(RelayError::Client(_)) => 7,
-        Err(RelayError::Protocol(_)) => 8,
+        Err(RelayError::Client(_)) => 9,
+        Err(RelayError::Protocol(_)) => 10,
         Err(RelayError::Target(error)) if is_departure(error) => 3,
-        Err(RelayError::Target(_)) => 9,
+        Err(RelayError::Target(_)) => 11,
     };
     END_NAMES[index]
 }

@@ -35,7 +35,7 @@ pub async fn put(
 ) -> Result<(StatusCode, Json<InstanceView>), Problem> {
     let Json(body) = body?;
     let (row, password) = body.into_row(id)?;
-    let new = api.lifecycle.put_instance(&row, password.as_deref()).await?;
+    let new = api.lifecycle.put_instance(row.clone(), password).await?;
     let status = if new { StatusCode::CREATED } else { StatusCode::OK };
     Ok((status, Json(row.into())))
 }
