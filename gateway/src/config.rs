@@ -75,6 +75,7 @@ struct RawSessions {
 #[serde(deny_unknown_fields, default)]
 struct RawTargets {
     allow: Vec<IpNet>,
+    secrets: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -92,7 +93,7 @@ struct RawListen {
 
 /// Every key, as written in the file. `filter.backend` is `PORTCULLIS_FILTER_BACKEND` in the
 /// environment.
-pub const KEYS: [&str; 28] = [
+pub const KEYS: [&str; 29] = [
     "broker_host",
     "addresses",
     "interfaces",
@@ -117,6 +118,7 @@ pub const KEYS: [&str; 28] = [
     "sessions.keep",
     "sessions.keep_days",
     "targets.allow",
+    "targets.secrets",
     "filter.backend",
     "filter.hook",
     "api.listen",
@@ -177,6 +179,8 @@ pub struct Config {
     pub max: Duration,
     /// Networks that targets may be in; empty for all.
     pub allow: Vec<IpNet>,
+    /// Whether the gateway authenticates to consoles itself; otherwise clients do.
+    pub inject_secrets: bool,
     /// Which filter is wanted.
     pub backend: Backend,
     /// Which hook is wanted; `None` chooses.
@@ -304,6 +308,11 @@ impl Raw {
             idle: seconds("session.idle_s", self.session.idle_s, 0)?,
             max: seconds("session.max_s", self.session.max_s, 0)?,
             allow: self.targets.allow,
+            inject_secrets: match self.targets.secrets.as_deref() {
+                None | Some("inject") => true,
+                Some("pass") => false,
+                Some(other) => return Err(wrong("targets.secrets", other, "inject or pass")),
+            },
             backend: match self.filter.backend.as_deref() {
                 None | Some("auto") => Backend::Auto,
                 Some("ebpf") => Backend::Ebpf,

@@ -139,6 +139,7 @@ impl Daemon {
             destinations: destinations(&config, &[api_address, metrics_address]),
             head: HeadTimes { first_byte: config.first_byte, head: config.header },
             dial: config.dial,
+            inject_secrets: config.inject_secrets,
             pace: Pace { peer: config.peer_timeout, idle: config.idle, longest: config.max },
             metrics: metrics.clone(),
         });

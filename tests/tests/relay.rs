@@ -26,6 +26,7 @@ behind_every_gate!(
     too_many_wrong_tickets_are_429,
     unfinished_handshakes_are_bounded,
     a_broker_may_need_no_ticket,
+    a_console_with_a_password_has_to_speak_vnc,
     a_dead_target_is_502_and_the_ticket_stays_good,
     a_slow_head_is_408,
     what_is_no_handshake_is_400,
@@ -276,6 +277,33 @@ fn a_broker_may_need_no_ticket(backend: &str) {
         Some((403, "wrong_source".into()))
     );
     assert_eq!(open_with(broker.endpoint, Some("0000")).err(), Some((403, "wrong_ticket".into())));
+}
+
+fn a_console_with_a_password_has_to_speak_vnc(backend: &str) {
+    let (_folder, gateway) = gateway(backend, &[]);
+    let put = |port: u16| {
+        let body = serde_json::json!({
+            "host": "127.0.0.1", "graphics_port": port, "graphics_protocol": "vnc", "graphics_passwd": "secret12",
+        });
+        assert!(matches!(gateway.api().put("/v1/instances/i-locked", &body).0, 200 | 201));
+    };
+    for (greeting, code) in [
+        (&b"SSH-2.0-OpenSSH_9.2"[..], "target_not_vnc"),
+        // VeNCrypt alone, which the gateway does not speak yet.
+        (b"RFB 003.008\n\x01\x13", "target_security"),
+        (b"RFB 003.008\n\0\0\0\0\x04full", "target_security"),
+    ] {
+        let target = Target::new();
+        put(target.port());
+        let broker = gateway.open_again("i-locked");
+        let console = target.serve(move |mut stream| {
+            stream.write_all(greeting).expect("writes");
+            stream.read_to_end(&mut Vec::new())
+        });
+        assert_eq!(open(&broker).err(), Some((502, code.into())));
+        // The gateway may leave with bytes unread, which is a reset.
+        let _ = console.join().expect("ends");
+    }
 }
 
 fn a_dead_target_is_502_and_the_ticket_stays_good(backend: &str) {

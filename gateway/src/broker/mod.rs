@@ -23,7 +23,7 @@ use tokio::sync::watch;
 
 pub use refusal::Refusal;
 use session::{Origin, Session};
-pub use target::{Protocol, Target};
+pub use target::{Protocol, Secret, Target};
 use ticket::{Claim, Ticket, Tickets, Token, random_hex};
 
 /// A future that a trait object returns.

@@ -54,6 +54,15 @@ pub enum Refusal {
     /// The target refused the connection, or its address is not allowed.
     #[error("the machine's console refused the connection")]
     TargetRefused,
+    /// The target was to speak RFB, and does not.
+    #[error("the machine's console speaks no VNC")]
+    TargetNotVnc,
+    /// The target offers no way to authenticate that the gateway knows, or refused it.
+    #[error("the machine's console offers no security that the gateway knows")]
+    TargetSecurity,
+    /// The password that the gateway has is not the target's.
+    #[error("the gateway's password for the machine's console is wrong")]
+    TargetPassword,
     /// The target did not answer in time.
     #[error("the machine's console did not answer")]
     TargetTimeout,
@@ -67,7 +76,7 @@ pub enum Refusal {
 
 impl Refusal {
     /// All of them, for the metrics.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 23] = [
         Self::BadHandshake,
         Self::HeadTooLong,
         Self::NoPage,
@@ -85,6 +94,9 @@ impl Refusal {
         Self::Slow,
         Self::InstanceGone,
         Self::TargetRefused,
+        Self::TargetNotVnc,
+        Self::TargetSecurity,
+        Self::TargetPassword,
         Self::TargetTimeout,
         Self::Stopping,
         Self::Unavailable,
@@ -110,6 +122,9 @@ impl Refusal {
             Self::Slow => (408, "slow"),
             Self::InstanceGone => (410, "instance_gone"),
             Self::TargetRefused => (502, "target_refused"),
+            Self::TargetNotVnc => (502, "target_not_vnc"),
+            Self::TargetSecurity => (502, "target_security"),
+            Self::TargetPassword => (502, "target_password"),
             Self::TargetTimeout => (504, "target_timeout"),
             Self::Stopping => (503, "stopping"),
             Self::Unavailable => (503, "unavailable"),

@@ -350,15 +350,11 @@ impl Lifecycle {
     ///
     /// # Errors
     /// The row is not one, or could not be written.
-    pub async fn put_instance(
-        self: &Arc<Self>,
-        row: InstanceRow,
-        password: Option<String>,
-    ) -> Result<bool, InventoryError> {
+    pub async fn put_instance(self: &Arc<Self>, row: InstanceRow) -> Result<bool, InventoryError> {
         let this = self.clone();
         let work = tokio::spawn(async move {
             target(&row)?;
-            let new = this.parts.store.put_instance(&row, password.as_deref()).await;
+            let new = this.parts.store.put_instance(&row).await;
             let new = new.inspect_err(|_| this.parts.metrics.store_failed())?;
             this.follow(&row.instance_id).await;
             this.parts.events.say(Event::instance("instance.put", &row.instance_id));

@@ -15,11 +15,12 @@ use crate::broker::session::{Admitted, Connection, Sessions};
 use crate::broker::sources::Sources;
 use crate::broker::table::Table;
 use crate::broker::ticket::{Claim, Token};
-use crate::broker::{Broker, Desk, Refusal, Stop, canonical};
+use crate::broker::{Broker, Desk, Protocol, Refusal, Stop, canonical};
 use crate::metrics::Metrics;
 use crate::web;
 
 use super::answer::Answer;
+use super::console::vnc::{self, Fronted, VncError};
 use super::core::Live;
 use super::handshake::{Ask, HeadTimes, NoHead, Upgrade, read_head};
 use super::pump::{self, End, Pace, RelayError, Traffic};
@@ -43,6 +44,8 @@ pub struct Shared {
     pub head: HeadTimes,
     /// Deadline of the dialling, and of each question to the control side.
     pub dial: Duration,
+    /// Whether the gateway authenticates to consoles itself.
+    pub inject_secrets: bool,
     /// Times of the relay.
     pub pace: Pace,
     /// Counters.
@@ -187,7 +190,7 @@ impl Upgraded {
         let unanswered = |_| Refusal::Unavailable;
         let target =
             timeout(shared.dial, shared.desk.resolve(broker.clone())).await.map_err(unanswered)??;
-        let stream = shared.destinations.dial(&target, shared.dial).await.map_err(|error| {
+        let mut stream = shared.destinations.dial(&target, shared.dial).await.map_err(|error| {
             info!(broker_id = broker.id, %error, "target not reached");
             match error {
                 DialError::TimedOut { .. } => Refusal::TargetTimeout,
@@ -195,6 +198,20 @@ impl Upgraded {
             }
         })?;
         let _ = socket::prepare(&stream, shared.pace.peer);
+        // The secret is used for who showed a ticket, and for nobody else.
+        let inject = shared.inject_secrets && claim.hash().is_some() && speaks_rfb(target.protocol);
+        let far = match target.secret.as_ref().filter(|_| inject) {
+            None => Far::Plain(stream),
+            Some(secret) => {
+                let authenticated = vnc::authenticate(&mut stream, Some(secret.reveal()));
+                let authenticated = timeout(shared.dial, authenticated).await;
+                authenticated.map_err(|_| Refusal::TargetTimeout)?.map_err(|error| {
+                    info!(broker_id = broker.id, %error, "target not authenticated to");
+                    not_authenticated(&error)
+                })?;
+                Far::Fronted(Fronted::new(stream))
+            }
+        };
         // What moved while it was dialled is somebody else's screen by now; who left meanwhile keeps a
         // ticket that is as good as before.
         if broker.target() != target {
@@ -204,7 +221,28 @@ impl Upgraded {
         }
         let recorded = shared.desk.begin(claim.session().clone(), claim.hash());
         timeout(shared.dial, recorded).await.map_err(unanswered)??;
-        Ok(Reached { broker, connection: claim.enter(), admitted, target: stream, upgrade, early })
+        Ok(Reached { broker, connection: claim.enter(), admitted, target: far, upgrade, early })
+    }
+}
+
+/// The far side of a session.
+enum Far {
+    /// Its bytes are the client's.
+    Plain(TcpStream),
+    /// The gateway has authenticated to it, and lets the client in without.
+    Fronted(Fronted<TcpStream>),
+}
+
+const fn speaks_rfb(protocol: Protocol) -> bool {
+    matches!(protocol, Protocol::Vnc | Protocol::Ikvm)
+}
+
+const fn not_authenticated(error: &VncError) -> Refusal {
+    match error {
+        VncError::NotRfb => Refusal::TargetNotVnc,
+        VncError::Refused { .. } | VncError::Unsupported { .. } => Refusal::TargetSecurity,
+        VncError::PasswordNeeded | VncError::WrongPassword => Refusal::TargetPassword,
+        VncError::Io(_) => Refusal::TargetRefused,
     }
 }
 
@@ -213,7 +251,7 @@ struct Reached {
     broker: Arc<Broker>,
     connection: Connection,
     admitted: Admitted,
-    target: TcpStream,
+    target: Far,
     upgrade: Upgrade,
     early: Vec<u8>,
 }
@@ -235,7 +273,7 @@ struct Connected {
     connection: Connection,
     _admitted: Admitted,
     stream: TcpStream,
-    target: TcpStream,
+    target: Far,
     client: SocketAddr,
     early: Vec<u8>,
 }
@@ -255,7 +293,10 @@ impl Connected {
                 why = connection_stopped => farewell(why),
             }
         };
-        let end = pump::run(stream, target, &early, &shared.pace, &traffic, stop).await;
+        let end = match target {
+            Far::Plain(target) => pump::run(stream, target, &early, &shared.pace, &traffic, stop).await,
+            Far::Fronted(target) => pump::run(stream, target, &early, &shared.pace, &traffic, stop).await,
+        };
         drop(counted);
         drop(connection);
         let name = end_name(&end);

@@ -9,7 +9,7 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use crate::broker::session::Session;
-use crate::broker::{Broker, Protocol};
+use crate::broker::{Broker, Protocol, Secret};
 use crate::control::lifecycle::{Opened, TTL_MAX, Wish};
 use crate::control::store::{InstanceRow, SessionRow, WallTime};
 
@@ -185,11 +185,11 @@ fn kvm() -> String {
 pub const ID_MAX: usize = 255;
 
 impl PutInstance {
-    /// The row, and the password.
+    /// The row.
     ///
     /// # Errors
     /// Which value cannot be meant.
-    pub fn into_row(self, id: String) -> Result<(InstanceRow, Option<String>), Problem> {
+    pub fn into_row(self, id: String) -> Result<InstanceRow, Problem> {
         let bad = |detail: String| Err(Problem::bad_request(detail));
         if self.instance_id.as_ref().is_some_and(|given| *given != id) {
             return bad(format!("instance_id is not {id:?}, the id of the path"));
@@ -207,14 +207,14 @@ impl PutInstance {
         if self.graphics_port == 0 {
             return bad("graphics_port is 1 to 65535".to_owned());
         }
-        let row = InstanceRow {
+        Ok(InstanceRow {
             instance_id: id,
             hypervisor: self.hypervisor,
             host: self.host,
             graphics_port: self.graphics_port,
             graphics_protocol: self.graphics_protocol.to_string(),
-        };
-        Ok((row, self.graphics_passwd))
+            graphics_passwd: self.graphics_passwd.and_then(Secret::new),
+        })
     }
 }
 
@@ -235,7 +235,7 @@ pub struct InstanceView {
 
 impl From<InstanceRow> for InstanceView {
     fn from(row: InstanceRow) -> Self {
-        let InstanceRow { instance_id, hypervisor, host, graphics_port, graphics_protocol } = row;
+        let InstanceRow { instance_id, hypervisor, host, graphics_port, graphics_protocol, .. } = row;
         Self { instance_id, hypervisor, host, graphics_port, graphics_protocol }
     }
 }

@@ -103,8 +103,9 @@ impl Bench {
             host: "127.0.0.1".into(),
             graphics_port: 5900,
             graphics_protocol: "vnc".into(),
+            graphics_passwd: None,
         };
-        bench.lifecycle.put_instance(row, None).await.expect("writes");
+        bench.lifecycle.put_instance(row).await.expect("writes");
         bench
     }
 
@@ -315,12 +316,13 @@ async fn brokers_follow_their_instance() {
         host: "127.0.0.2".into(),
         graphics_port: 5901,
         graphics_protocol: protocol.into(),
+        graphics_passwd: None,
     };
-    bench.lifecycle.put_instance(row("vnc"), None).await.expect("writes");
+    bench.lifecycle.put_instance(row("vnc")).await.expect("writes");
     assert_eq!(opened.broker.target().host, "127.0.0.2");
     bench.holds(1, 1).await;
     // What speaks something else is another console.
-    bench.lifecycle.put_instance(row("spice"), None).await.expect("writes");
+    bench.lifecycle.put_instance(row("spice")).await.expect("writes");
     bench.holds(0, 1).await;
     let opened = bench.lifecycle.open(wish("i-1")).await.expect("opens");
     let stopped = opened.broker.stopped();
