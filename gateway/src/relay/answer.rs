@@ -3,8 +3,7 @@
 use std::io;
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::timeout;
 
 use crate::broker::{Broker, Refusal};
@@ -24,12 +23,16 @@ X-Content-Type-Options: nosniff\r\n\
 Cross-Origin-Opener-Policy: same-origin\r\n\
 Connection: close\r\n";
 
+/// A fatal alert `handshake_failure` (RFC 8446 sections 5.1 and 6), which every TLS client understands.
+const TLS_ALERT: [u8; 7] = [21, 3, 3, 0, 2, 2, 40];
+
 const NO_STORE: &str = "no-store";
 /// Assets have the hash of their content in their names.
 const FOR_EVER: &str = "public, max-age=31536000, immutable";
 
 impl Answer {
-    fn new(status: u16, content_type: &str, cache: &str, body: Vec<u8>) -> Self {
+    /// Status, `Content-Type`, `Cache-Control`, and what is said.
+    pub fn new(status: u16, content_type: &str, cache: &str, body: Vec<u8>) -> Self {
         let reason = reason(status);
         let length = body.len();
         let head = format!(
@@ -39,8 +42,11 @@ impl Answer {
         Self { head, body }
     }
 
-    /// Status, and `{code, message}`.
+    /// Status, and `{code, message}`; to a client that speaks TLS, an alert.
     pub fn refusal(refusal: Refusal) -> Self {
+        if refusal == Refusal::NoTls {
+            return Self { head: String::new(), body: TLS_ALERT.to_vec() };
+        }
         let (status, code) = refusal.answer();
         Self::json(status, &serde_json::json!({ "code": code, "message": refusal.to_string() }))
     }
@@ -71,7 +77,7 @@ impl Answer {
 
     /// Writes the answer and lets the client read it: closing with unread bytes would reset the
     /// connection, and the answer with it. Bounded in time and bytes.
-    pub async fn send(self, stream: &mut TcpStream) {
+    pub async fn send(self, stream: &mut (impl AsyncRead + AsyncWrite + Unpin)) {
         let deliver = async {
             // One write: a client that stops reading behind the head still has a short body.
             let mut answer = self.head.into_bytes();

@@ -21,6 +21,7 @@ use super::core::Live;
 use super::handshake::{Ask, HeadTimes, NoHead, Upgrade, read_head};
 use super::pump::{self, End, Pace, RelayError, Traffic};
 use super::socket;
+use super::stream::{self, ClientStream, NoStream, Tls};
 use super::target::tcp::{Destinations, DialError};
 use super::ws::{Close, CloseCode};
 
@@ -32,6 +33,8 @@ pub struct Shared {
     pub desk: Arc<dyn Desk>,
     /// Which targets may be dialled.
     pub destinations: Destinations,
+    /// Whether clients may speak TLS, or have to.
+    pub tls: Tls,
     /// Deadlines of the request.
     pub head: HeadTimes,
     /// Deadline of the dialling.
@@ -45,16 +48,19 @@ pub struct Shared {
 /// Serves one connection to its end.
 pub async fn serve(stream: TcpStream, client: SocketAddr, shared: &Shared, live: &Live) {
     // The way in needs much more state than the relay; in a box of its own it is gone by then.
-    let admitted = Box::pin(Arrival { stream, client: canonical(client) }.admit(shared)).await;
+    let admitted =
+        Box::pin(async { Arrival::receive(stream, canonical(client), shared).await?.admit(shared).await })
+            .await;
     if let Some(connected) = admitted {
         connected.relay(shared, live).await;
     }
 }
 
-/// A connection of which nothing is known yet.
+/// A client of which nothing is known yet, but that it may send a request.
 struct Arrival {
-    stream: TcpStream,
+    stream: ClientStream,
     client: SocketAddr,
+    broker: Option<Arc<Broker>>,
 }
 
 /// Why a connection does not become a session.
@@ -83,11 +89,27 @@ impl From<NoHead> for Otherwise {
 }
 
 impl Arrival {
+    /// TLS, where the client begins with it. `None` where it left, or was refused.
+    async fn receive(stream: TcpStream, client: SocketAddr, shared: &Shared) -> Option<Self> {
+        let broker = stream.local_addr().ok().and_then(|endpoint| shared.table.get(endpoint));
+        // A connection that ended already is noticed at its first read.
+        let _ = socket::prepare(&stream, shared.pace.peer);
+        match stream::receive(stream, &shared.tls, shared.head.first_byte).await {
+            Ok(stream) => Some(Self { stream, client, broker }),
+            Err(NoStream::Gone) => None,
+            Err(NoStream::Refused(refusal, plain)) => {
+                refused(refusal, broker.as_deref(), client, shared);
+                if let Some(mut plain) = plain {
+                    Answer::refusal(refusal).send(&mut plain).await;
+                }
+                None
+            }
+        }
+    }
+
     /// Request, ticket, target, 101. `None` where the client was answered otherwise, or left.
     async fn admit(mut self, shared: &Shared) -> Option<Connected> {
-        let broker = self.stream.local_addr().ok().and_then(|endpoint| shared.table.get(endpoint));
-        // A connection that ended already is noticed at its first read.
-        let _ = socket::prepare(&self.stream, shared.pace.peer);
+        let broker = self.broker.take();
         match self.ask(broker.as_ref(), shared).await {
             Ok(reached) => reached.accept(self).await,
             Err(Otherwise::Answered(answer)) => {
@@ -95,9 +117,7 @@ impl Arrival {
                 None
             }
             Err(Otherwise::Refused(refusal)) => {
-                shared.metrics.refused(refusal);
-                let broker_id = broker.as_ref().map_or("-", |broker| &broker.id);
-                info!(broker_id, client = %self.client, code = refusal.answer().1, "refused");
+                refused(refusal, broker.as_deref(), self.client, shared);
                 Answer::refusal(refusal).send(&mut self.stream).await;
                 None
             }
@@ -127,6 +147,12 @@ impl Arrival {
         broker.note_refusal(reached.as_ref().err().copied());
         Ok(reached?)
     }
+}
+
+fn refused(refusal: Refusal, broker: Option<&Broker>, client: SocketAddr, shared: &Shared) {
+    shared.metrics.refused(refusal);
+    let broker_id = broker.map_or("-", |broker| &broker.id);
+    info!(broker_id, %client, code = refusal.answer().1, "refused");
 }
 
 /// A good handshake with a good ticket.
@@ -173,10 +199,11 @@ struct Reached {
 }
 
 impl Reached {
-    async fn accept(self, Arrival { mut stream, client }: Arrival) -> Option<Connected> {
+    async fn accept(self, Arrival { mut stream, client, .. }: Arrival) -> Option<Connected> {
         stream.write_all(self.upgrade.answer()).await.ok()?;
+        stream.flush().await.ok()?;
         // The queue is bounded for the picture's sake only; it works without.
-        let _ = socket::bound_queue(&stream);
+        let _ = socket::bound_queue(stream.get_ref());
         let Self { broker, presence, target, early, .. } = self;
         Some(Connected { broker, _presence: presence, stream, target, client, early })
     }
@@ -186,7 +213,7 @@ impl Reached {
 struct Connected {
     broker: Arc<Broker>,
     _presence: Presence,
-    stream: TcpStream,
+    stream: ClientStream,
     target: TcpStream,
     client: SocketAddr,
     early: Vec<u8>,

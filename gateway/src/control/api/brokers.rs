@@ -25,7 +25,7 @@ pub async fn create(
         return Err(Problem::bad_request(format!("ttl_s is 1 to {}", TTL_MAX.as_secs())));
     }
     let opened = api.lifecycle.open(&instance_id, ttl).await?;
-    Ok((StatusCode::CREATED, Json(CreatedBroker::new(&opened, &api.broker_host))))
+    Ok((StatusCode::CREATED, Json(CreatedBroker::new(&opened, &api.broker_host, api.broker_tls))))
 }
 
 /// Open brokers.

@@ -30,6 +30,8 @@ pub struct Api {
     pub store: Store,
     /// Name that clients are given.
     pub broker_host: Arc<str>,
+    /// Whether broker ports speak TLS to clients that want it.
+    pub broker_tls: bool,
     /// Who may.
     pub key: Key,
 }
