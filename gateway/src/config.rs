@@ -30,6 +30,7 @@ struct Raw {
     sessions: RawSessions,
     targets: RawTargets,
     filter: RawFilter,
+    tls: RawTls,
     api: RawListen,
     metrics: RawListen,
 }
@@ -54,6 +55,7 @@ struct RawBroker {
 struct RawSession {
     first_byte_s: Option<u64>,
     header_s: Option<u64>,
+    tls_s: Option<u64>,
     dial_s: Option<u64>,
     peer_timeout_s: Option<u64>,
     idle_s: Option<u64>,
@@ -87,13 +89,23 @@ struct RawFilter {
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
+struct RawTls {
+    certificate: Option<PathBuf>,
+    key: Option<PathBuf>,
+    broker_ports: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
 struct RawListen {
     listen: Option<SocketAddr>,
+    tls: Option<bool>,
+    allow_plain: bool,
 }
 
 /// Every key, as written in the file. `filter.backend` is `PORTCULLIS_FILTER_BACKEND` in the
 /// environment.
-pub const KEYS: [&str; 29] = [
+pub const KEYS: [&str; 37] = [
     "broker_host",
     "addresses",
     "interfaces",
@@ -107,6 +119,7 @@ pub const KEYS: [&str; 29] = [
     "broker.rest_s",
     "session.first_byte_s",
     "session.header_s",
+    "session.tls_s",
     "session.dial_s",
     "session.peer_timeout_s",
     "session.idle_s",
@@ -121,8 +134,15 @@ pub const KEYS: [&str; 29] = [
     "targets.secrets",
     "filter.backend",
     "filter.hook",
+    "tls.certificate",
+    "tls.key",
+    "tls.broker_ports",
     "api.listen",
+    "api.tls",
+    "api.allow_plain",
     "metrics.listen",
+    "metrics.tls",
+    "metrics.allow_plain",
 ];
 
 /// Which filter is wanted.
@@ -134,6 +154,35 @@ pub enum Backend {
     Ebpf,
     /// Plain listeners.
     None,
+}
+
+/// Whether broker ports speak TLS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BrokerTls {
+    /// They do not.
+    Off,
+    /// To clients that begin with it.
+    Optional,
+    /// And nothing else.
+    Required,
+}
+
+/// Where certificate and key are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsFiles {
+    /// The certificate chain.
+    pub certificate: PathBuf,
+    /// The private key.
+    pub key: PathBuf,
+}
+
+/// An address of the control side.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Listen {
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// Whether it speaks TLS; there is a certificate then.
+    pub tls: bool,
 }
 
 /// What the daemon is to be. Every value is checked.
@@ -169,6 +218,8 @@ pub struct Config {
     pub first_byte: Duration,
     /// From the first byte to the end of the head.
     pub header: Duration,
+    /// From the first byte to the end of the TLS handshake.
+    pub tls_handshake: Duration,
     /// To connect to a target.
     pub dial: Duration,
     /// A dead peer is noticed within this.
@@ -185,10 +236,14 @@ pub struct Config {
     pub backend: Backend,
     /// Which hook is wanted; `None` chooses.
     pub hook: Option<Hook>,
-    /// Address of the control API.
-    pub api: SocketAddr,
-    /// Address of metrics and health.
-    pub metrics: SocketAddr,
+    /// Certificate and key, if TLS is spoken at all.
+    pub tls: Option<TlsFiles>,
+    /// Whether broker ports speak it; there is a certificate where they do.
+    pub broker_tls: BrokerTls,
+    /// The control API.
+    pub api: Listen,
+    /// Metrics and health.
+    pub metrics: Listen,
 }
 
 /// What is wrong with a configuration: key, value, and what would be right.
@@ -272,6 +327,7 @@ impl Raw {
     fn meant(self) -> Result<Config, ConfigError> {
         let addresses = self.addresses()?;
         let broker_host = self.broker_host.unwrap_or_else(|| addresses[0].to_string());
+        let tls = self.tls.files()?;
         let range = range(self.range.first.unwrap_or(10_000), self.range.last.unwrap_or(15_000))?;
         Ok(Config {
             broker_host,
@@ -303,6 +359,7 @@ impl Raw {
             rest: seconds("broker.rest_s", self.broker.rest_s, 120)?,
             first_byte: positive("session.first_byte_s", self.session.first_byte_s, 10)?,
             header: positive("session.header_s", self.session.header_s, 10)?,
+            tls_handshake: positive("session.tls_s", self.session.tls_s, 10)?,
             dial: positive("session.dial_s", self.session.dial_s, 10)?,
             peer_timeout: seconds("session.peer_timeout_s", self.session.peer_timeout_s, 30)?,
             idle: seconds("session.idle_s", self.session.idle_s, 0)?,
@@ -326,8 +383,10 @@ impl Raw {
                 Some("tc") => Some(Hook::Tc),
                 Some(other) => return Err(wrong("filter.hook", other, "auto, xdp, xdp-generic or tc")),
             },
-            api: loopback("api.listen", self.api.listen, 8700)?,
-            metrics: self.metrics.listen.unwrap_or(SocketAddr::from(([127, 0, 0, 1], 9700))),
+            broker_tls: self.tls.broker_ports(tls.is_some())?,
+            api: self.api.meant(&API, tls.is_some())?,
+            metrics: self.metrics.meant(&METRICS, tls.is_some())?,
+            tls,
         })
     }
 
@@ -379,13 +438,69 @@ fn positive(key: &'static str, value: Option<u64>, default: u64) -> Result<Durat
     }
 }
 
-/// Without TLS, what needs a key is not offered to the network.
-fn loopback(key: &'static str, listen: Option<SocketAddr>, port: u16) -> Result<SocketAddr, ConfigError> {
-    let listen = listen.unwrap_or(SocketAddr::from(([127, 0, 0, 1], port)));
-    if listen.ip().is_loopback() {
-        return Ok(listen);
+impl RawTls {
+    fn files(&self) -> Result<Option<TlsFiles>, ConfigError> {
+        match (&self.certificate, &self.key) {
+            (None, None) => Ok(None),
+            (Some(certificate), Some(key)) => {
+                Ok(Some(TlsFiles { certificate: certificate.clone(), key: key.clone() }))
+            }
+            (Some(_), None) => Err(wrong("tls.key", "", "name the file with the key of tls.certificate")),
+            (None, Some(_)) => {
+                Err(wrong("tls.certificate", "", "name the file with the certificate of tls.key"))
+            }
+        }
     }
-    Err(wrong(key, listen, "a loopback address: the API has no TLS yet, put a TLS proxy in front of it"))
+
+    fn broker_ports(&self, certified: bool) -> Result<BrokerTls, ConfigError> {
+        match self.broker_ports.as_deref() {
+            None => Ok(if certified { BrokerTls::Optional } else { BrokerTls::Off }),
+            Some("off") => Ok(BrokerTls::Off),
+            Some("optional") if certified => Ok(BrokerTls::Optional),
+            Some("required") if certified => Ok(BrokerTls::Required),
+            Some(other @ ("optional" | "required")) => {
+                Err(wrong("tls.broker_ports", other, "this needs tls.certificate and tls.key"))
+            }
+            Some(other) => Err(wrong("tls.broker_ports", other, "off, optional or required")),
+        }
+    }
+}
+
+/// The names of what listens, and its port by default.
+struct Listener {
+    listen: &'static str,
+    tls: &'static str,
+    port: u16,
+    /// What is said where it would go over the network in the clear.
+    clear: &'static str,
+}
+
+const API: Listener = Listener {
+    listen: "api.listen",
+    tls: "api.tls",
+    port: 8700,
+    clear: "beyond loopback the API needs TLS: name tls.certificate and tls.key, or set api.allow_plain = true",
+};
+const METRICS: Listener = Listener {
+    listen: "metrics.listen",
+    tls: "metrics.tls",
+    port: 9700,
+    clear: "beyond loopback metrics need TLS: name tls.certificate and tls.key, or set metrics.allow_plain = true",
+};
+
+impl RawListen {
+    fn meant(&self, names: &Listener, certified: bool) -> Result<Listen, ConfigError> {
+        let address = self.listen.unwrap_or(SocketAddr::from(([127, 0, 0, 1], names.port)));
+        let local = address.ip().to_canonical().is_loopback();
+        let tls = self.tls.unwrap_or(certified && !local);
+        if tls && !certified {
+            return Err(wrong(names.tls, tls, "this needs tls.certificate and tls.key"));
+        }
+        if !tls && !local && !self.allow_plain {
+            return Err(wrong(names.listen, address, names.clear));
+        }
+        Ok(Listen { address, tls })
+    }
 }
 
 /// `/var/lib/portcullis` for root, the XDG state folder (XDG Base Directory Specification) otherwise.

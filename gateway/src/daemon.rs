@@ -1,7 +1,6 @@
 //! Wiring: builds the parts in order, runs them, and stops them in reverse.
 
 use std::fs::File;
-use std::future::IntoFuture;
 use std::io::Write;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -10,8 +9,6 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
-use axum::Router;
-use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::time::{interval, timeout};
@@ -21,7 +18,7 @@ use crate::broker::Doors;
 use crate::broker::allocator::{Allocator, Ports};
 use crate::broker::session::Sessions;
 use crate::broker::table::Table;
-use crate::config::{Backend, Config};
+use crate::config::{Backend, BrokerTls, Config};
 use crate::control::access::Key;
 use crate::control::api::{self, Api};
 use crate::control::desk::ControlDesk;
@@ -41,8 +38,13 @@ use crate::relay::listener::ports::Ports as PortDoors;
 use crate::relay::listener::steering::{Pair, Steered};
 use crate::relay::pump::Pace;
 use crate::relay::session::{END_NAMES, Shared};
+use crate::relay::stream::{Handshake, Tls};
 use crate::relay::target::tcp::Destinations;
+use crate::tls;
 
+use control_port::ControlPort;
+
+mod control_port;
 mod observe;
 
 /// How often brokers that nobody uses are looked for.
@@ -105,6 +107,8 @@ struct Daemon {
 
 impl Daemon {
     async fn start(config: Config) -> anyhow::Result<Self> {
+        let handshake = handshake(&config)?;
+        let tls = broker_tls(&config, handshake.as_ref())?;
         let lock = claim_state(&config.state_dir)?;
         let key = config.state_dir.join("api.key");
         let key = Key::load(&key).with_context(|| format!("API key {}", key.display()))?;
@@ -115,12 +119,8 @@ impl Daemon {
             exclude: config.exclude.clone(),
             rest: config.rest,
         });
-        let api_listener = TcpListener::bind(config.api).await;
-        let api_listener = api_listener.with_context(|| format!("listen for the API on {}", config.api))?;
-        let metrics_listener = TcpListener::bind(config.metrics).await;
-        let metrics_listener =
-            metrics_listener.with_context(|| format!("listen for metrics on {}", config.metrics))?;
-        let (api_address, metrics_address) = (api_listener.local_addr()?, metrics_listener.local_addr()?);
+        let api_port = ControlPort::bind("the API", config.api, handshake.as_ref()).await?;
+        let metrics_port = ControlPort::bind("metrics", config.metrics, handshake.as_ref()).await?;
 
         let metrics = Metrics::new(&END_NAMES);
         let table = Arc::new(Table::default());
@@ -136,7 +136,8 @@ impl Daemon {
             sessions: sessions.clone(),
             sources: Arc::default(),
             desk: Arc::new(desk),
-            destinations: destinations(&config, &[api_address, metrics_address]),
+            destinations: destinations(&config, &[api_port.address, metrics_port.address]),
+            tls,
             head: HeadTimes { first_byte: config.first_byte, head: config.header },
             dial: config.dial,
             inject_secrets: config.inject_secrets,
@@ -174,23 +175,22 @@ impl Daemon {
             store: store.clone(),
             events,
             broker_host: config.broker_host.as_str().into(),
+            broker_tls: config.broker_tls != BrokerTls::Off,
             key,
         };
         let about = [("backend", backend.into()), ("hook", hook.clone()), ("steering", steering.into())];
         let observe = observe::routes(&metrics, about, table, gate.clone());
-        let servers = vec![
-            serve_http(api_listener, api::routes(api), &stop),
-            serve_http(metrics_listener, observe, &stop),
-        ];
+        let (api_url, metrics_url) = (api_port.url(), metrics_port.url());
+        let servers = vec![api_port.serve(api::routes(api), &stop), metrics_port.serve(observe, &stop)];
         let tasks =
             vec![tokio::spawn(housekeeping(lifecycle.clone(), store.clone(), metrics, config.keep_sessions))];
 
         // Whoever started the daemon reads from here where it is; the ports may have been its choice.
         let _ = writeln!(
             std::io::stdout(),
-            "ready api=http://{api_address} metrics=http://{metrics_address} backend={backend} hook={hook} steering={steering}"
+            "ready api={api_url} metrics={metrics_url} backend={backend} hook={hook} steering={steering}"
         );
-        info!(%api_address, %metrics_address, broker_host = config.broker_host, "ready");
+        info!(api_url, metrics_url, broker_host = config.broker_host, "ready");
         Ok(Self {
             config,
             _lock: lock,
@@ -242,6 +242,22 @@ impl Daemon {
         }
         info!(seconds = began.elapsed().as_secs_f32(), "stopped");
     }
+}
+
+/// How TLS begins, where there is a certificate for it.
+fn handshake(config: &Config) -> anyhow::Result<Option<Handshake>> {
+    let Some(files) = &config.tls else { return Ok(None) };
+    let server = tls::server_config(&files.certificate, &files.key).context("TLS")?;
+    Ok(Some(Handshake { acceptor: server.into(), within: config.tls_handshake }))
+}
+
+fn broker_tls(config: &Config, handshake: Option<&Handshake>) -> anyhow::Result<Tls> {
+    Ok(match (config.broker_tls, handshake) {
+        (BrokerTls::Off, _) => Tls::Off,
+        (BrokerTls::Optional, Some(handshake)) => Tls::Optional(handshake.clone()),
+        (BrokerTls::Required, Some(handshake)) => Tls::Required(handshake.clone()),
+        (BrokerTls::Optional | BrokerTls::Required, None) => bail!("TLS without a certificate"),
+    })
 }
 
 /// Makes the state folder, and makes sure that no other daemon uses it.
@@ -329,19 +345,6 @@ fn open_doors(cores: Cores, steering: Option<Steering>) -> anyhow::Result<(Arc<d
         }
     }
     Ok((Arc::new(Steered), hatches))
-}
-
-fn serve_http(
-    listener: TcpListener,
-    routes: Router,
-    stop: &watch::Sender<bool>,
-) -> tokio::task::JoinHandle<std::io::Result<()>> {
-    let mut stop = stop.subscribe();
-    let stopped = async move {
-        // An error means that the sender is gone, which is a stop too.
-        let _ = stop.wait_for(|stop| *stop).await;
-    };
-    tokio::spawn(axum::serve(listener, routes).with_graceful_shutdown(stopped).into_future())
 }
 
 async fn housekeeping(

@@ -17,4 +17,5 @@ pub mod daemon;
 pub mod kernel;
 pub mod metrics;
 pub mod relay;
+pub mod tls;
 pub mod web;

@@ -70,7 +70,7 @@ impl Gateway {
         let mut ready = String::new();
         BufReader::new(output).read_line(&mut ready).expect("a line");
         assert!(ready.starts_with("ready "), "the gateway is not ready: {ready:?}\n{}", log(folder));
-        let api = Api { url: word(&ready, "api"), key: read_key(folder) };
+        let api = Api { url: word(&ready, "api"), key: read_key(folder), agent: agent() };
         Self { process, folder: folder.to_owned(), ready, api }
     }
 
@@ -98,6 +98,13 @@ impl Gateway {
             .stdout(Stdio::piped())
             .stderr(log_file(folder));
         command
+    }
+
+    /// Asks API and metrics by way of `agent` from now on.
+    #[must_use]
+    pub fn asked_by(mut self, agent: ureq::Agent) -> Self {
+        self.api.agent = agent;
+        self
     }
 
     /// The control API.
@@ -174,7 +181,7 @@ impl Gateway {
 
     /// The whole page.
     pub fn metrics(&self) -> String {
-        let (status, page) = call(agent().get(format!("{}/metrics", self.ready("metrics"))).call());
+        let (status, page) = call(self.api.agent.get(format!("{}/metrics", self.ready("metrics"))).call());
         assert_eq!(status, 200);
         page
     }
@@ -209,27 +216,28 @@ pub struct Api {
     pub url: String,
     /// Its key.
     pub key: String,
+    agent: ureq::Agent,
 }
 
 impl Api {
     /// Status and body; JSON null where there is none.
     pub fn get(&self, path: &str) -> (u16, Value) {
-        json_of(call(agent().get(self.at(path)).header("X-API-Key", &self.key).call()))
+        json_of(call(self.agent.get(self.at(path)).header("X-API-Key", &self.key).call()))
     }
 
     /// See [`Self::get`].
     pub fn post(&self, path: &str, body: &Value) -> (u16, Value) {
-        json_of(call(agent().post(self.at(path)).header("X-API-Key", &self.key).send_json(body)))
+        json_of(call(self.agent.post(self.at(path)).header("X-API-Key", &self.key).send_json(body)))
     }
 
     /// See [`Self::get`].
     pub fn put(&self, path: &str, body: &Value) -> (u16, Value) {
-        json_of(call(agent().put(self.at(path)).header("X-API-Key", &self.key).send_json(body)))
+        json_of(call(self.agent.put(self.at(path)).header("X-API-Key", &self.key).send_json(body)))
     }
 
     /// See [`Self::get`].
     pub fn delete(&self, path: &str) -> (u16, Value) {
-        json_of(call(agent().delete(self.at(path)).header("X-API-Key", &self.key).call()))
+        json_of(call(self.agent.delete(self.at(path)).header("X-API-Key", &self.key).call()))
     }
 
     fn at(&self, path: &str) -> String {
@@ -239,8 +247,14 @@ impl Api {
 
 /// A client that takes every status for an answer.
 pub fn agent() -> ureq::Agent {
+    agent_with(ureq::tls::TlsConfig::default())
+}
+
+/// The same, with what it needs for https.
+pub fn agent_with(tls: ureq::tls::TlsConfig) -> ureq::Agent {
     let config = ureq::Agent::config_builder().http_status_as_error(false).proxy(None);
-    config.timeout_global(Some(PATIENCE)).build().into()
+    // A connection that is kept would be one of the gateway's descriptors, which tests count.
+    config.max_idle_connections(0).timeout_global(Some(PATIENCE)).tls_config(tls).build().into()
 }
 
 /// Status and text.

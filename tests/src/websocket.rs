@@ -11,7 +11,7 @@ use crate::gateway::Broker;
 use crate::{PATIENCE, target};
 
 /// A connected WebSocket.
-pub type Socket = WebSocket<TcpStream>;
+pub type Socket<S = TcpStream> = WebSocket<S>;
 
 /// Connects with the broker's ticket as a page does.
 ///
@@ -47,18 +47,18 @@ pub fn connect_from(address: &str, endpoint: SocketAddr) -> TcpStream {
     stream
 }
 
-/// The same on a connection that is there.
+/// The same on a connection that is there already, plain or TLS.
 ///
 /// # Errors
 /// Status and code of the refusal.
 ///
 /// # Panics
 /// There is no answer at all.
-pub fn open_on(
-    stream: TcpStream,
+pub fn open_on<S: Read + Write>(
+    stream: S,
     endpoint: SocketAddr,
     token: Option<&str>,
-) -> Result<Socket, (u16, String)> {
+) -> Result<Socket<S>, (u16, String)> {
     let mut request = format!("ws://{endpoint}/websockify").into_client_request().expect("a request");
     let protocols = token.map_or("binary".to_owned(), |token| format!("binary, ticket.{token}"));
     let protocols = HeaderValue::from_str(&protocols).expect("a header");
@@ -81,7 +81,7 @@ pub fn open_on(
 ///
 /// # Panics
 /// Something else comes back.
-pub fn echoes(socket: &mut Socket, bytes: &[u8]) {
+pub fn echoes<S: Read + Write>(socket: &mut Socket<S>, bytes: &[u8]) {
     socket.send(Message::binary(bytes.to_vec())).expect("sends");
     let mut back = Vec::new();
     while back.len() < bytes.len() {
@@ -97,7 +97,7 @@ pub fn echoes(socket: &mut Socket, bytes: &[u8]) {
 ///
 /// # Panics
 /// The connection ends without one.
-pub fn closed(socket: &mut Socket) -> Option<(u16, String)> {
+pub fn closed<S: Read + Write>(socket: &mut Socket<S>) -> Option<(u16, String)> {
     loop {
         match socket.read() {
             Ok(Message::Close(frame)) => {
@@ -140,7 +140,7 @@ pub fn bare(broker: &Broker) -> TcpStream {
 ///
 /// # Panics
 /// The connection breaks.
-pub fn talk(stream: &mut TcpStream, bytes: &[u8]) -> Vec<u8> {
+pub fn talk(stream: &mut (impl Read + Write), bytes: &[u8]) -> Vec<u8> {
     stream.write_all(bytes).expect("writes");
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).expect("reads to the end");

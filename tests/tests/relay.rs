@@ -344,7 +344,6 @@ fn what_is_no_handshake_is_400(backend: &str) {
     for (request, status) in [
         ("POST / HTTP/1.1\r\n\r\n", "400"),
         ("RFB 003.008\n\r\n\r\n", "400"),
-        ("\x16\x03\x01\x02\0", "400"),
         ("GET / HTTP/1.1\r\nUpgrade: websocket\r\n\r\n", "400"),
         ("GET /nothing HTTP/1.1\r\n\r\n", "404"),
         (&long, "431"),

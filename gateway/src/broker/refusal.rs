@@ -9,6 +9,16 @@ pub enum Refusal {
     /// The head of the request is longer than 16 KiB.
     #[error("the request's head is too long")]
     HeadTooLong,
+    /// The port speaks TLS only, and the client does not.
+    #[error("this port speaks TLS only; use https")]
+    TlsRequired,
+    /// The port does not speak TLS, and the client does. It is told so by an alert of TLS.
+    #[error("this port does not speak TLS")]
+    NoTls,
+    /// The TLS handshake failed: the client does not trust the certificate, or speaks nothing that we do.
+    /// No HTTP answer can tell it.
+    #[error("the TLS handshake failed")]
+    TlsFailed,
     /// A path that is no page of ours.
     #[error("there is no such page")]
     NoPage,
@@ -76,9 +86,12 @@ pub enum Refusal {
 
 impl Refusal {
     /// All of them, for the metrics.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 26] = [
         Self::BadHandshake,
         Self::HeadTooLong,
+        Self::TlsRequired,
+        Self::NoTls,
+        Self::TlsFailed,
         Self::NoPage,
         Self::NoTicket,
         Self::WrongTicket,
@@ -107,6 +120,9 @@ impl Refusal {
         match self {
             Self::BadHandshake => (400, "bad_handshake"),
             Self::HeadTooLong => (431, "head_too_long"),
+            Self::TlsRequired => (400, "tls_required"),
+            Self::NoTls => (400, "no_tls"),
+            Self::TlsFailed => (400, "tls_failed"),
             Self::NoPage => (404, "no_page"),
             Self::NoTicket => (401, "no_ticket"),
             Self::WrongTicket => (403, "wrong_ticket"),

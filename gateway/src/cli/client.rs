@@ -6,9 +6,11 @@ use anyhow::{Context, anyhow};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+use ureq::tls::{Certificate, RootCerts, TlsConfig};
 
 use crate::config::default_state_dir;
 use crate::control::api::wire::{PageOf, PageQuery};
+use crate::tls;
 
 /// Why a command did not do what was asked.
 #[derive(Debug)]
@@ -33,8 +35,9 @@ pub struct Client {
 }
 
 impl Client {
-    /// The API at `url`, with the key in `key_file`.
-    pub fn new(url: &str, key_file: Option<&Path>) -> Result<Self, Failure> {
+    /// The API at `url`, with the key in `key_file`; of https, one whose certificate is vouched for in
+    /// `ca_file`, or else by whom the system trusts.
+    pub fn new(url: &str, key_file: Option<&Path>, ca_file: Option<&Path>) -> Result<Self, Failure> {
         let by_default = || default_state_dir().map(|folder| folder.join("api.key"));
         let path = key_file.map(Path::to_owned).or_else(by_default);
         let path = path.ok_or_else(|| anyhow!("name the file with the API key: --key-file"))?;
@@ -42,7 +45,8 @@ impl Client {
             format!("read the API key from {} (--key-file names another)", path.display())
         })?;
         // Statuses are read here, and proxies of the environment are not for a daemon on this machine.
-        let agent = ureq::Agent::config_builder().http_status_as_error(false).proxy(None).build().into();
+        let agent = ureq::Agent::config_builder().http_status_as_error(false).proxy(None);
+        let agent = agent.tls_config(trust(url, ca_file)?).build().into();
         Ok(Self { url: url.trim_end_matches('/').to_owned(), key: key.trim().to_owned(), agent })
     }
 
@@ -98,8 +102,9 @@ impl Client {
         &self,
         result: Result<ureq::http::Response<ureq::Body>, ureq::Error>,
     ) -> Result<ureq::http::Response<ureq::Body>, Failure> {
-        let mut response =
-            result.with_context(|| format!("ask the daemon at {} (--url names another)", self.url))?;
+        let mut response = result.with_context(|| {
+            format!("ask the daemon at {} (--url names another, --ca-file who vouches for it)", self.url)
+        })?;
         if response.status().is_success() {
             return Ok(response);
         }
@@ -108,6 +113,20 @@ impl Client {
         let detail = problem["detail"].as_str().unwrap_or("no reason given");
         Err(Failure::Refused(format!("{detail} ({status})")))
     }
+}
+
+/// Whom to trust. Reading all that the system trusts takes a while, so only https asks for it.
+fn trust(url: &str, ca_file: Option<&Path>) -> Result<TlsConfig, Failure> {
+    let trusted = match ca_file {
+        Some(path) => tls::certificates(path).context("--ca-file")?,
+        None if url.to_ascii_lowercase().starts_with("https:") => {
+            rustls_native_certs::load_native_certs().certs
+        }
+        None => Vec::new(),
+    };
+    let roots = trusted.iter().map(|der| Certificate::from_der(der).to_owned());
+    let tls = TlsConfig::builder().unversioned_rustls_crypto_provider(tls::provider());
+    Ok(tls.root_certs(RootCerts::from(roots)).build())
 }
 
 /// An id as a segment of a path or a value of a query (RFC 3986 section 2.3).

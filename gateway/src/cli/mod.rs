@@ -22,6 +22,9 @@ struct Arguments {
     /// File with the API key; by default api.key in the daemon's state folder.
     #[arg(long, global = true, env = "PORTCULLIS_KEY_FILE")]
     key_file: Option<PathBuf>,
+    /// PEM file with the authorities to trust of an API with https; by default those of the system.
+    #[arg(long, global = true, env = "PORTCULLIS_CA_FILE")]
+    ca_file: Option<PathBuf>,
     #[command(subcommand)]
     command: Command,
 }
@@ -41,12 +44,11 @@ enum Command {
 /// Runs the command line. Exit codes: 0 done, 1 failed, 2 wrong usage, 3 refused by the service.
 pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
+    let client = || Client::new(&arguments.url, arguments.key_file.as_deref(), arguments.ca_file.as_deref());
     let done = match arguments.command {
         Command::Serve(options) => serve::run(&options).map_err(Failure::Failed),
-        Command::Instance(command) => Client::new(&arguments.url, arguments.key_file.as_deref())
-            .and_then(|client| instance::run(command, &client)),
-        Command::Broker(command) => Client::new(&arguments.url, arguments.key_file.as_deref())
-            .and_then(|client| broker::run(command, &client)),
+        Command::Instance(command) => client().and_then(|client| instance::run(command, &client)),
+        Command::Broker(command) => client().and_then(|client| broker::run(command, &client)),
     };
     let Err(failure) = done else { return ExitCode::SUCCESS };
     match failure {

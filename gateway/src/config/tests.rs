@@ -28,8 +28,9 @@ fn sample_lines() -> Vec<(String, String)> {
 fn the_sample_is_a_configuration() {
     let config = parse(SAMPLE).expect("the sample parses");
     assert_eq!(config.range, 10_000..=15_000);
-    assert_eq!(config.api.to_string(), "127.0.0.1:8700");
-    assert_eq!(config.metrics.to_string(), "127.0.0.1:9700");
+    assert_eq!((config.api.address.to_string().as_str(), config.api.tls), ("127.0.0.1:8700", false));
+    assert_eq!((config.metrics.address.to_string().as_str(), config.metrics.tls), ("127.0.0.1:9700", false));
+    assert_eq!((config.tls, config.broker_tls), (None, BrokerTls::Off));
 }
 
 #[test]
@@ -50,12 +51,35 @@ fn commented_lines_of_the_sample_are_true_too() {
     parse(&uncommented).expect("every line of the sample parses");
 }
 
+/// A certificate is good only with its key, and TLS only with both.
+const CERTIFIED: &str = "addresses = [\"127.0.80.1\"]\ntls.certificate = \"crt\"\ntls.key = \"key\"";
+
+#[test]
+fn tls_is_where_it_can_be_and_has_to_be() {
+    let check = |more: &str| {
+        let config = parse(&format!("{CERTIFIED}\n{more}")).expect(more);
+        (config.broker_tls, config.api.tls, config.metrics.tls)
+    };
+    let outside = "api.listen = \"192.0.2.1:8700\"\nmetrics.listen = \"[2001:db8::1]:9700\"";
+    assert_eq!(check(""), (BrokerTls::Optional, false, false));
+    assert_eq!(check(outside), (BrokerTls::Optional, true, true));
+    assert_eq!(check("api.listen = \"[::ffff:127.0.0.1]:8700\""), (BrokerTls::Optional, false, false));
+    assert_eq!(check("api.tls = true\nmetrics.tls = true"), (BrokerTls::Optional, true, true));
+    assert_eq!(check("tls.broker_ports = \"required\""), (BrokerTls::Required, false, false));
+    assert_eq!(check("tls.broker_ports = \"off\""), (BrokerTls::Off, false, false));
+    let plain = "api.tls = false\napi.allow_plain = true\nmetrics.allow_plain = true";
+    assert_eq!(check(&format!("{outside}\n{plain}")), (BrokerTls::Optional, false, true));
+
+    let told = format!("addresses = [\"127.0.80.1\"]\n{outside}\n{plain}");
+    let config = parse(&told).expect("allowed");
+    assert_eq!((config.broker_tls, config.api.tls, config.metrics.tls), (BrokerTls::Off, false, false));
+}
+
 #[test]
 fn every_key_can_come_from_the_environment() {
     for (key, value) in sample_lines() {
         let name = variable_name(&key);
-        let config =
-            Config::parse("addresses = [\"127.0.80.1\"]", |asked| (asked == name).then(|| value.clone()));
+        let config = Config::parse(CERTIFIED, |asked| (asked == name).then(|| value.clone()));
         assert!(config.is_ok(), "{name}={value}: {config:?}");
     }
     let config = Config::parse("addresses = [\"127.0.80.1\"]", |asked| {
@@ -77,7 +101,32 @@ fn what_is_wrong_is_said() {
         ),
         (
             "addresses = [\"127.0.80.1\"]\n[api]\nlisten = \"0.0.0.0:8700\"",
-            "api.listen = 0.0.0.0:8700: a loopback",
+            "api.listen = 0.0.0.0:8700: beyond loopback the API needs TLS: name tls.certificate and tls.key",
+        ),
+        (
+            "addresses = [\"127.0.80.1\"]\n[metrics]\nlisten = \"[::]:9700\"",
+            "metrics.listen = [::]:9700: beyond loopback metrics need TLS",
+        ),
+        (
+            &format!("{CERTIFIED}\napi.listen = \"0.0.0.0:8700\"\napi.tls = false"),
+            "api.listen = 0.0.0.0:8700: beyond loopback the API needs TLS",
+        ),
+        ("addresses = [\"127.0.80.1\"]\napi.tls = true", "api.tls = true: this needs tls.certificate"),
+        (
+            "addresses = [\"127.0.80.1\"]\ntls.certificate = \"x\"",
+            "tls.key = \"\": name the file with the key of tls.certificate",
+        ),
+        (
+            "addresses = [\"127.0.80.1\"]\ntls.key = \"x\"",
+            "tls.certificate = \"\": name the file with the certificate of tls.key",
+        ),
+        (
+            "addresses = [\"127.0.80.1\"]\ntls.broker_ports = \"required\"",
+            "tls.broker_ports = \"required\": this needs tls.certificate and tls.key",
+        ),
+        (
+            &format!("{CERTIFIED}\ntls.broker_ports = \"on\""),
+            "tls.broker_ports = \"on\": off, optional or required",
         ),
         ("adresses = []", "unknown field `adresses`"),
         ("[range]\nfirst = 70000", "invalid value"),

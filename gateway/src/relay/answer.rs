@@ -4,8 +4,7 @@ use std::borrow::Cow;
 use std::io;
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::timeout;
 
 use crate::broker::{Broker, Refusal};
@@ -25,12 +24,16 @@ X-Content-Type-Options: nosniff\r\n\
 Cross-Origin-Opener-Policy: same-origin\r\n\
 Connection: close\r\n";
 
+/// A fatal alert `handshake_failure` (RFC 8446 sections 5.1 and 6), which every TLS client understands.
+const TLS_ALERT: [u8; 7] = [21, 3, 3, 0, 2, 2, 40];
+
 const NO_STORE: &str = "no-store";
 /// Assets have the hash of their content in their names.
 const FOR_EVER: &str = "public, max-age=31536000, immutable";
 
 impl Answer {
-    fn new(status: u16, content_type: &str, cache: &str, body: Cow<'static, [u8]>) -> Self {
+    /// Status, `Content-Type`, `Cache-Control`, and what is said.
+    pub fn new(status: u16, content_type: &str, cache: &str, body: Cow<'static, [u8]>) -> Self {
         let reason = reason(status);
         let length = body.len();
         let head = format!(
@@ -40,8 +43,11 @@ impl Answer {
         Self { head, body }
     }
 
-    /// Status, and `{code, message}`.
+    /// Status, and `{code, message}`; to a client that speaks TLS, an alert.
     pub fn refusal(refusal: Refusal) -> Self {
+        if refusal == Refusal::NoTls {
+            return Self { head: String::new(), body: TLS_ALERT.to_vec().into() };
+        }
         let (status, code) = refusal.answer();
         Self::json(status, &serde_json::json!({ "code": code, "message": refusal.to_string() }))
     }
@@ -72,12 +78,12 @@ impl Answer {
 
     /// Writes the answer and lets the client read it: closing with unread bytes would reset the
     /// connection, and the answer with it. Bounded in bytes, and in time without progress.
-    pub async fn send(self, stream: &mut TcpStream) {
+    pub async fn send(self, stream: &mut (impl AsyncRead + AsyncWrite + Unpin)) {
         // A client that does not want its answer is no concern of ours.
         let _ = self.deliver(stream).await;
     }
 
-    async fn deliver(self, stream: &mut TcpStream) -> io::Result<()> {
+    async fn deliver(self, stream: &mut (impl AsyncRead + AsyncWrite + Unpin)) -> io::Result<()> {
         let mut head = self.head.into_bytes();
         if self.body.len() <= ONE_WRITE {
             // A client that stops reading behind the head still has a short body.
@@ -87,7 +93,7 @@ impl Answer {
             write(stream, &head).await?;
             write(stream, &self.body).await?;
         }
-        stream.shutdown().await?;
+        timeout(STUCK, stream.shutdown()).await??;
         let drain = async {
             let mut rest = [0; 1024];
             for _ in 0..256 {
@@ -108,7 +114,7 @@ const STUCK: Duration = Duration::from_secs(10);
 /// Time that a client has to leave in once it has its answer.
 const LINGER: Duration = Duration::from_secs(1);
 
-async fn write(stream: &mut TcpStream, mut bytes: &[u8]) -> io::Result<()> {
+async fn write(stream: &mut (impl AsyncWrite + Unpin), mut bytes: &[u8]) -> io::Result<()> {
     while !bytes.is_empty() {
         let written = timeout(STUCK, stream.write(bytes)).await??;
         if written == 0 {
@@ -116,7 +122,7 @@ async fn write(stream: &mut TcpStream, mut bytes: &[u8]) -> io::Result<()> {
         }
         bytes = &bytes[written..];
     }
-    Ok(())
+    timeout(STUCK, stream.flush()).await?
 }
 
 fn reason(status: u16) -> &'static str {

@@ -7,7 +7,6 @@ use std::io;
 use std::time::Duration;
 
 use tokio::io::AsyncReadExt;
-use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::handshake::machine::TryParse;
 use tokio_tungstenite::tungstenite::handshake::server::{Request, create_response, write_response};
@@ -17,6 +16,8 @@ use tokio_tungstenite::tungstenite::http::header::{
 
 use crate::broker::Refusal;
 use crate::broker::ticket::Token;
+
+use super::stream::{ClientStream, TLS_FIRST_BYTE};
 
 /// Longest head of a request, in bytes.
 pub const HEAD_MAX: usize = 16 * 1024;
@@ -63,13 +64,13 @@ impl From<Refusal> for NoHead {
 ///
 /// # Errors
 /// [`Refusal::Slow`] past a deadline, [`Refusal::HeadTooLong`], [`Refusal::BadHandshake`] for
-/// anything but a GET request of HTTP/1.1.
-pub async fn read_head(stream: &mut TcpStream, times: HeadTimes) -> Result<Head, NoHead> {
+/// anything but a GET request of HTTP/1.1, [`Refusal::NoTls`] where it is TLS instead.
+pub async fn read_head(stream: &mut ClientStream, times: HeadTimes) -> Result<Head, NoHead> {
     timeout(times.first_byte, stream.readable()).await.map_err(|_| Refusal::Slow)??;
     timeout(times.head, read_all(stream)).await.map_err(|_| Refusal::Slow)?
 }
 
-async fn read_all(stream: &mut TcpStream) -> Result<Head, NoHead> {
+async fn read_all(stream: &mut ClientStream) -> Result<Head, NoHead> {
     let mut bytes = Vec::with_capacity(1024);
     loop {
         if stream.read_buf(&mut bytes).await? == 0 {
@@ -79,6 +80,7 @@ async fn read_all(stream: &mut TcpStream) -> Result<Head, NoHead> {
             Ok(Some((len, request))) => return Ok(Head { request, rest: bytes.split_off(len) }),
             Ok(None) if bytes.len() < HEAD_MAX => {}
             Ok(None) => return Err(Refusal::HeadTooLong.into()),
+            Err(_) if bytes.first() == Some(&TLS_FIRST_BYTE) => return Err(Refusal::NoTls.into()),
             Err(_) => return Err(Refusal::BadHandshake.into()),
         }
     }

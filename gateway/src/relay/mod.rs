@@ -2,7 +2,7 @@
 //!
 //! Each core has a thread with a runtime of its own (`core`); an accepted connection stays there.
 
-mod answer;
+pub mod answer;
 mod buffer;
 pub mod console;
 pub mod core;
@@ -12,5 +12,6 @@ mod mail;
 pub mod pump;
 pub mod session;
 mod socket;
+pub mod stream;
 pub mod target;
 pub mod ws;

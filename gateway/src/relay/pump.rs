@@ -364,7 +364,13 @@ async fn write(
             len => range.start += len,
         }
     }
-    poll_fn(|cx| Pin::new(&mut *to.borrow_mut()).poll_flush(cx)).await
+    // A stream of TLS takes what it is given before the connection below does.
+    let flushed = poll_fn(|cx| {
+        let flushed = Pin::new(&mut *to.borrow_mut()).poll_flush(cx);
+        stuck.set(flushed.is_pending());
+        flushed
+    });
+    flushed.await
 }
 
 /// A frame on its way to the client.

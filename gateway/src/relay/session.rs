@@ -12,7 +12,7 @@ use tokio::time::timeout;
 use tracing::info;
 
 use crate::broker::session::{Admitted, Connection, Sessions};
-use crate::broker::sources::Sources;
+use crate::broker::sources::{Handshake, Sources};
 use crate::broker::table::Table;
 use crate::broker::ticket::{Claim, Token};
 use crate::broker::{Broker, Desk, Protocol, Refusal, Stop, canonical};
@@ -25,6 +25,7 @@ use super::core::Live;
 use super::handshake::{Ask, HeadTimes, NoHead, Upgrade, read_head};
 use super::pump::{self, End, Pace, RelayError, Traffic};
 use super::socket;
+use super::stream::{self, ClientStream, NoStream, Tls};
 use super::target::tcp::{Destinations, DialError};
 use super::ws::{Close, CloseCode};
 
@@ -40,6 +41,8 @@ pub struct Shared {
     pub desk: Arc<dyn Desk>,
     /// Which targets may be dialled.
     pub destinations: Destinations,
+    /// Whether clients may speak TLS, or have to.
+    pub tls: Tls,
     /// Deadlines of the request.
     pub head: HeadTimes,
     /// Deadline of the dialling, and of each question to the control side.
@@ -61,16 +64,17 @@ pub async fn serve(
     stopping: impl Future<Output = ()>,
 ) {
     // The way in needs much more state than the relay; in a box of its own it is gone by then.
-    let admitted = Box::pin(Arrival { stream, client: canonical(client) }.admit(shared, stopping)).await;
+    let admitted = Box::pin(Arrival::receive(stream, canonical(client), shared, stopping)).await;
     if let Some(connected) = admitted {
         connected.relay(shared, live).await;
     }
 }
 
-/// A connection of which nothing is known yet.
+/// A client of which nothing is known yet, but that it may send a request.
 struct Arrival {
-    stream: TcpStream,
+    stream: ClientStream,
     client: SocketAddr,
+    broker: Option<Arc<Broker>>,
 }
 
 /// Why a connection does not become a session.
@@ -99,14 +103,47 @@ impl From<NoHead> for Otherwise {
 }
 
 impl Arrival {
-    /// Request, ticket, target, 101. `None` where the client was answered otherwise, or left.
-    async fn admit(mut self, shared: &Shared, stopping: impl Future<Output = ()>) -> Option<Connected> {
-        let broker = self.stream.local_addr().ok().and_then(|endpoint| shared.table.get(endpoint));
+    /// TLS, where the client begins with it, and then all the rest. `None` where the client was answered
+    /// otherwise, or left.
+    async fn receive(
+        stream: TcpStream,
+        client: SocketAddr,
+        shared: &Shared,
+        stopping: impl Future<Output = ()>,
+    ) -> Option<Connected> {
+        let broker = stream.local_addr().ok().and_then(|endpoint| shared.table.get(endpoint));
         // A connection that ended already is noticed at its first read.
-        let _ = socket::prepare(&self.stream, shared.pace.peer);
-        let handshake = shared.sources.handshake(self.client.ip());
+        let _ = socket::prepare(&stream, shared.pace.peer);
+        let counted = shared.sources.handshake(client.ip());
+        tokio::pin!(stopping);
+        let received = tokio::select! {
+            received = stream::receive(stream, &shared.tls, shared.head.first_byte) => received,
+            // Nothing can be said in the middle of a TLS handshake; with plain ports this is never reached.
+            () = &mut stopping => return None,
+        };
+        match received {
+            Ok(stream) => Self { stream, client, broker }.admit(counted, shared, stopping).await,
+            Err(NoStream::Gone) => None,
+            Err(NoStream::Refused(refusal, plain)) => {
+                refused(refusal, broker.as_ref(), client, shared);
+                if let Some(mut plain) = plain {
+                    Answer::refusal(refusal).send(&mut plain).await;
+                }
+                None
+            }
+        }
+    }
+
+    /// Request, ticket, target, 101. `None` where the client was answered otherwise, or left.
+    async fn admit(
+        mut self,
+        counted: Result<Handshake, Refusal>,
+        shared: &Shared,
+        stopping: impl Future<Output = ()>,
+    ) -> Option<Connected> {
+        let broker = self.broker.take();
         let asked = async {
-            handshake.as_ref().map_err(|refusal| *refusal)?;
+            counted.as_ref().map_err(|refusal| *refusal)?;
             self.ask(broker.as_ref(), shared).await
         };
         let asked = tokio::select! {
@@ -120,10 +157,7 @@ impl Arrival {
                 None
             }
             Err(Otherwise::Refused(refusal)) => {
-                shared.metrics.refused(refusal);
-                let broker_id = broker.as_ref().map_or("-", |broker| &broker.id);
-                info!(broker_id, client = %self.client, code = refusal.answer().1, "refused");
-                shared.desk.refused(broker.clone(), self.client.ip(), refusal);
+                refused(refusal, broker.as_ref(), self.client, shared);
                 Answer::refusal(refusal).send(&mut self.stream).await;
                 None
             }
@@ -155,7 +189,7 @@ impl Arrival {
                 Stop::Stopping => Refusal::Stopping,
                 _ => Refusal::NoBroker,
             }),
-            reached = upgraded.reach(&self.stream, shared) => reached,
+            reached = upgraded.reach(self.stream.get_ref(), shared) => reached,
         };
         // Only what became of a good ticket is worth telling its holder afterwards.
         broker.note_refusal(reached.as_ref().err().copied());
@@ -171,6 +205,13 @@ impl Arrival {
         }
         claim
     }
+}
+
+fn refused(refusal: Refusal, broker: Option<&Arc<Broker>>, client: SocketAddr, shared: &Shared) {
+    shared.metrics.refused(refusal);
+    let broker_id = broker.map_or("-", |broker| &broker.id);
+    info!(broker_id, %client, code = refusal.answer().1, "refused");
+    shared.desk.refused(broker.cloned(), client.ip(), refusal);
 }
 
 /// A good handshake with a good ticket.
@@ -257,11 +298,12 @@ struct Reached {
 }
 
 impl Reached {
-    async fn accept(self, Arrival { mut stream, client }: Arrival) -> Option<Connected> {
+    async fn accept(self, Arrival { mut stream, client, .. }: Arrival) -> Option<Connected> {
         let Self { broker, connection, admitted, target, upgrade, early } = self;
         stream.write_all(upgrade.answer()).await.ok()?;
+        stream.flush().await.ok()?;
         // The queue is bounded for the picture's sake only; it works without.
-        let _ = socket::bound_queue(&stream);
+        let _ = socket::bound_queue(stream.get_ref());
         Some(Connected { broker, connection, _admitted: admitted, stream, target, client, early })
     }
 }
@@ -272,7 +314,7 @@ struct Connected {
     // Before its place among the sessions, so that it is out when the place is given back.
     connection: Connection,
     _admitted: Admitted,
-    stream: TcpStream,
+    stream: ClientStream,
     target: Far,
     client: SocketAddr,
     early: Vec<u8>,

@@ -56,6 +56,12 @@ const NEEDS: [Need; 9] = [
     },
     Need {
         level: Level::Test,
+        what: "openssl",
+        packages: &["openssl"],
+        present: || exec::find("openssl").is_some(),
+    },
+    Need {
+        level: Level::Test,
         what: "nft",
         packages: &["nftables"],
         present: || exec::find("nft").is_some(),

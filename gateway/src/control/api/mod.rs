@@ -35,6 +35,8 @@ pub struct Api {
     pub events: Events,
     /// Name that clients are given.
     pub broker_host: Arc<str>,
+    /// Whether broker ports speak TLS to clients that want it.
+    pub broker_tls: bool,
     /// Who may.
     pub key: Key,
 }

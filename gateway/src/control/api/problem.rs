@@ -57,19 +57,32 @@ impl Problem {
     }
 }
 
-impl IntoResponse for Problem {
-    fn into_response(self) -> Response {
-        let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        let body = serde_json::json!({
+/// What a problem document is, for `Content-Type`.
+pub const CONTENT_TYPE_PROBLEM: &str = "application/problem+json";
+
+impl Problem {
+    fn status(&self) -> StatusCode {
+        StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+    }
+
+    /// What is sent.
+    pub fn document(&self) -> serde_json::Value {
+        let status = self.status();
+        serde_json::json!({
             "type": "about:blank",
             "title": status.canonical_reason().unwrap_or(""),
             "status": status.as_u16(),
             "code": self.code,
             "detail": self.detail,
-        });
-        let mut response = (status, Json(body)).into_response();
+        })
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let mut response = (self.status(), Json(self.document())).into_response();
         let headers = response.headers_mut();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(CONTENT_TYPE_PROBLEM));
         if let Some(seconds) = self.retry_after_s {
             headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
         }

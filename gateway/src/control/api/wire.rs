@@ -138,8 +138,8 @@ pub struct CreatedBroker {
 }
 
 impl CreatedBroker {
-    /// What the caller is given of a broker that was opened.
-    pub fn new(opened: &Opened, broker_host: &str) -> Self {
+    /// What the caller is given of a broker that was opened, on a port that speaks TLS or does not.
+    pub fn new(opened: &Opened, broker_host: &str, tls: bool) -> Self {
         let broker = BrokerView::new(&opened.broker, opened.expires_at, broker_host);
         let token = opened.token.reveal().to_owned();
         let port = broker.broker_port;
@@ -147,10 +147,11 @@ impl CreatedBroker {
             Ok(IpAddr::V6(v6)) => format!("[{v6}]"),
             _ => broker_host.to_owned(),
         };
+        let (ws, http) = if tls { ("wss", "https") } else { ("ws", "http") };
         Self {
             broker,
-            ws_url: format!("ws://{host}:{port}/websockify?token={token}"),
-            console_url: format!("http://{host}:{port}/#token={token}"),
+            ws_url: format!("{ws}://{host}:{port}/websockify?token={token}"),
+            console_url: format!("{http}://{host}:{port}/#token={token}"),
             token,
         }
     }

@@ -3,7 +3,7 @@
 
 use std::future::pending;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, BufStream, DuplexStream, duplex};
 
 use super::*;
 
@@ -259,6 +259,25 @@ async fn a_silent_client_is_pinged_and_then_gone() {
     assert_eq!(end.expect("no error"), End::ClientSilent);
     assert!(began.elapsed() >= Duration::from_secs(30) && began.elapsed() < Duration::from_secs(40));
     assert!(pings.starts_with(&[0x89, 0, 0x89, 0]), "{pings:?}");
+}
+
+/// It cannot be pinged, so nothing can be said about it: neither where it takes nothing itself, nor
+/// where a stream like that of TLS takes what the connection below does not.
+#[tokio::test(start_paused = true)]
+async fn a_stuck_client_is_not_a_silent_one() {
+    for taken in [1, 64 * 1024] {
+        let pace = Pace { peer: Duration::from_secs(30), ..NO_LIMITS };
+        let (_client, client_side) = duplex(1_000);
+        let client_side = BufStream::with_capacity(1_000, taken, client_side);
+        let (mut target, target_side) = duplex(64 * 1024);
+        target.write_all(&[7; 10_000]).await.expect("writes");
+        let stop = async {
+            sleep(Duration::from_secs(300)).await;
+            Close::new(CloseCode::GOING_AWAY, "stop")
+        };
+        let end = run(client_side, target_side, &[], &pace, &Traffic::default(), stop).await;
+        assert!(matches!(end, Ok(End::Stopped(_))), "{taken}: {end:?}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,0 +1,208 @@
+//! Certificate and key from files: what a TLS server of ours is made of, and which certificates a
+//! client of ours trusts.
+//!
+//! No message from here quotes what is in a file: it may be the key.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustls::ServerConfig;
+use rustls::crypto::{CryptoProvider, ring};
+use rustls::pki_types::pem::{self, PemObject};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+
+/// Why there is no TLS with these files.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsError {
+    /// A file cannot be read.
+    #[error("read {}: {source}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A file is not what PEM looks like (RFC 7468).
+    #[error("{} is damaged, or is not PEM", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+    },
+    /// No `CERTIFICATE` in the file.
+    #[error("there is no certificate in {}", path.display())]
+    NoCertificate {
+        /// The file.
+        path: PathBuf,
+    },
+    /// No private key in the file that can be read without a passphrase.
+    #[error("there is no private key in {}, or it is encrypted", path.display())]
+    NoKey {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The key is of a kind that is not supported, or the certificate is not one.
+    #[error("{} and {} cannot be used: {source}", certificate.display(), key.display())]
+    Unusable {
+        /// The file with the certificate.
+        certificate: PathBuf,
+        /// The file with the key.
+        key: PathBuf,
+        /// What rustls said.
+        source: rustls::Error,
+    },
+    /// The key is another certificate's.
+    #[error("the key in {} does not belong to the certificate in {}", key.display(), certificate.display())]
+    Mismatch {
+        /// The file with the certificate.
+        certificate: PathBuf,
+        /// The file with the key.
+        key: PathBuf,
+    },
+}
+
+/// The cryptography of all TLS here, servers' and clients'.
+pub fn provider() -> Arc<CryptoProvider> {
+    Arc::new(ring::default_provider())
+}
+
+/// A server with the certificate chain in `certificate`, the server's own first, and the private key in
+/// `key`: PEM, the key as PKCS#8, PKCS#1 or SEC1. It speaks TLS 1.2 and 1.3, and HTTP/1.1 in it.
+///
+/// # Errors
+/// See [`TlsError`].
+pub fn server_config(certificate: &Path, key: &Path) -> Result<Arc<ServerConfig>, TlsError> {
+    let chain = certificates(certificate)?;
+    let private = private_key(key)?;
+    let unusable = |source| TlsError::Unusable { certificate: certificate.into(), key: key.into(), source };
+    let mut config = ServerConfig::builder_with_provider(provider())
+        .with_safe_default_protocol_versions()
+        .map_err(unusable)?
+        .with_no_client_auth()
+        .with_single_cert(chain, private)
+        .map_err(|source| match source {
+            rustls::Error::InconsistentKeys(_) => {
+                TlsError::Mismatch { certificate: certificate.into(), key: key.into() }
+            }
+            source => unusable(source),
+        })?;
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    // A page is a handful of connections. With tickets the later ones need no signature, and with these
+    // no memory that cores would share.
+    config.ticketer = ring::Ticketer::new().map_err(unusable)?;
+    Ok(Arc::new(config))
+}
+
+/// All certificates in a PEM file, at least one.
+///
+/// # Errors
+/// See [`TlsError`].
+pub fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let text = read(path)?;
+    let chain = CertificateDer::pem_slice_iter(&text).collect::<Result<Vec<_>, _>>();
+    match chain {
+        Ok(chain) if chain.is_empty() => Err(TlsError::NoCertificate { path: path.into() }),
+        Ok(chain) => Ok(chain),
+        Err(_) => Err(TlsError::Damaged { path: path.into() }),
+    }
+}
+
+fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
+    PrivateKeyDer::from_pem_slice(&read(path)?).map_err(|error| match error {
+        pem::Error::NoItemsFound => TlsError::NoKey { path: path.into() },
+        _ => TlsError::Damaged { path: path.into() },
+    })
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, TlsError> {
+    std::fs::read(path).map_err(|source| TlsError::Read { path: path.into(), source })
+}
+
+#[cfg(test)]
+mod tests {
+    use base64::Engine;
+    use rcgen::{CertifiedKey, KeyPair, generate_simple_self_signed};
+
+    use super::*;
+
+    struct Files(tempfile::TempDir);
+
+    impl Files {
+        fn new() -> Self {
+            Self(tempfile::tempdir().expect("a folder"))
+        }
+
+        fn put(&self, name: &str, text: &str) -> PathBuf {
+            let path = self.0.path().join(name);
+            std::fs::write(&path, text).expect("writes");
+            path
+        }
+    }
+
+    fn signed() -> CertifiedKey<KeyPair> {
+        generate_simple_self_signed(["console.example".to_owned()]).expect("a certificate")
+    }
+
+    /// The SEC1 key (RFC 5915) that stands in the PKCS#8 of a P-256 key, behind 29 bytes.
+    fn sec1(pair: &KeyPair) -> String {
+        let der = pair.serialize_der();
+        assert_eq!(der[27], 4, "an octet string");
+        let text = base64::engine::general_purpose::STANDARD.encode(&der[29..]);
+        format!("-----BEGIN EC PRIVATE KEY-----\n{text}\n-----END EC PRIVATE KEY-----\n")
+    }
+
+    #[test]
+    fn every_kind_of_file_that_is_right_is_taken() {
+        let files = Files::new();
+        let (own, issuer) = (signed(), signed());
+        let chain = own.cert.pem() + &issuer.cert.pem();
+        let key = own.signing_key.serialize_pem();
+        for (what, certificate, key) in [
+            ("PKCS#8", own.cert.pem(), key.clone()),
+            ("SEC1", own.cert.pem(), sec1(&own.signing_key)),
+            ("a chain", chain.clone(), key.clone()),
+            ("both in one", chain.clone() + &key, chain + &key),
+            ("words around it", format!("subject=x\n{}", own.cert.pem()), format!("Key:\n{key}")),
+        ] {
+            let (certificate, key) = (files.put("crt", &certificate), files.put("key", &key));
+            let config = server_config(&certificate, &key).unwrap_or_else(|error| panic!("{what}: {error}"));
+            assert_eq!(config.alpn_protocols, [b"http/1.1".to_vec()]);
+            assert!(config.ticketer.enabled());
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_is_said_without_the_key() {
+        let files = Files::new();
+        let own = signed();
+        let key = own.signing_key.serialize_pem();
+        let secret = key.lines().nth(1).expect("a line of the key").to_owned();
+        let certificate = files.put("good.crt", &own.cert.pem());
+        let good = files.put("good.key", &key);
+        let other = files.put("other.key", &signed().signing_key.serialize_pem());
+        let empty = files.put("empty", "");
+        let one_line = files.put("one-line", &format!("-----BEGIN PRIVATE KEY----{secret}\n"));
+        let cut = files.put("cut", &key[..key.len() - 30]);
+        let no_der = files.put("no-der", "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n");
+        let missing = files.0.path().join("missing");
+        for (certificate, key, said) in [
+            (&missing, &good, "missing: No such file"),
+            (&certificate, &missing, "missing: No such file"),
+            (&empty, &good, "there is no certificate in "),
+            (&good, &good, "there is no certificate in "),
+            (&certificate, &empty, "there is no private key in "),
+            (&certificate, &certificate, "there is no private key in "),
+            (&certificate, &one_line, "one-line is damaged, or is not PEM"),
+            (&certificate, &cut, "cut is damaged, or is not PEM"),
+            (&one_line, &good, "one-line is damaged, or is not PEM"),
+            (&certificate, &no_der, "cannot be used"),
+            (&certificate, &other, "other.key does not belong to the certificate in "),
+        ] {
+            let error = server_config(certificate, key).expect_err(said);
+            assert!(error.to_string().contains(said), "{error}");
+            for shown in [error.to_string(), format!("{error:?}")] {
+                assert!(!shown.contains(&secret), "the key is in {shown}");
+            }
+        }
+    }
+}

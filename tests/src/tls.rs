@@ -1,0 +1,107 @@
+//! An authority of the test's own, certificates by it, and clients that trust it and nobody else.
+
+use std::net::{SocketAddr, TcpStream};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned, SupportedProtocolVersion};
+use ureq::tls::{Certificate, RootCerts, TlsConfig};
+
+use crate::gateway::agent_with;
+use crate::{PATIENCE, target};
+
+/// A TLS connection of a client.
+pub type Stream = StreamOwned<ClientConnection, TcpStream>;
+
+/// Who vouches for the gateway.
+pub struct Authority {
+    issuer: CertifiedIssuer<'static, KeyPair>,
+    folder: PathBuf,
+}
+
+impl Authority {
+    /// One whose files are in `folder`.
+    ///
+    /// # Panics
+    /// The folder cannot be written.
+    pub fn new(folder: &Path) -> Self {
+        let mut params = CertificateParams::new([]).expect("names");
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let key = KeyPair::generate().expect("a key");
+        let issuer = CertifiedIssuer::self_signed(params, key).expect("a certificate");
+        std::fs::write(folder.join("ca.crt"), issuer.pem()).expect("writes");
+        Self { issuer, folder: folder.to_owned() }
+    }
+
+    /// Its certificate.
+    pub fn file(&self) -> PathBuf {
+        self.folder.join("ca.crt")
+    }
+
+    /// Lines of configuration that name a certificate for `names` and its key, made now.
+    ///
+    /// # Panics
+    /// The folder cannot be written.
+    pub fn issue(&self, names: &[&str]) -> [String; 2] {
+        self.issue_for(names, &KeyPair::generate().expect("a key").serialize_pem())
+    }
+
+    /// The same for a key that is there, PKCS#8 in PEM.
+    ///
+    /// # Panics
+    /// The folder cannot be written, or it is no key.
+    pub fn issue_for(&self, names: &[&str], key: &str) -> [String; 2] {
+        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+        let params = CertificateParams::new(names).expect("names");
+        let pair = KeyPair::from_pem(key).expect("a key");
+        let certificate = params.signed_by(&pair, &self.issuer).expect("a certificate");
+        let files = [("certificate", certificate.pem()), ("key", key.to_owned())];
+        files.map(|(name, text)| {
+            let path = self.folder.join(name);
+            std::fs::write(&path, text).expect("writes");
+            format!("tls.{name} = {path:?}")
+        })
+    }
+
+    /// A client of these versions.
+    ///
+    /// # Panics
+    /// Never with versions that exist.
+    pub fn client(&self, versions: &[&'static SupportedProtocolVersion]) -> Arc<ClientConfig> {
+        let mut roots = RootCertStore::empty();
+        roots.add(CertificateDer::clone(self.issuer.der())).expect("a certificate");
+        let config = ClientConfig::builder_with_provider(portcullis::tls::provider())
+            .with_protocol_versions(versions)
+            .expect("versions")
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        Arc::new(config)
+    }
+
+    /// Connects to `endpoint`; the handshake begins with the first byte that is written or read.
+    ///
+    /// # Panics
+    /// The port is closed.
+    pub fn connect(&self, endpoint: SocketAddr) -> Stream {
+        begin(self.client(rustls::ALL_VERSIONS), endpoint)
+    }
+
+    /// An HTTP client.
+    pub fn agent(&self) -> ureq::Agent {
+        let trusted = [Certificate::from_der(self.issuer.der()).to_owned()];
+        let tls = TlsConfig::builder().unversioned_rustls_crypto_provider(portcullis::tls::provider());
+        agent_with(tls.root_certs(RootCerts::from(trusted)).build())
+    }
+}
+
+/// Connects to `endpoint`; the handshake begins with the first byte that is written or read.
+///
+/// # Panics
+/// The port is closed.
+pub fn begin(config: Arc<ClientConfig>, endpoint: SocketAddr) -> Stream {
+    let stream = target::connect(endpoint, PATIENCE).expect("the port is open");
+    let name = ServerName::from(endpoint.ip());
+    StreamOwned::new(ClientConnection::new(config, name).expect("a client"), stream)
+}
