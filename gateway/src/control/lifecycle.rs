@@ -16,7 +16,7 @@ use crate::kernel::filter::{FilterError, Gate};
 use crate::metrics::Metrics;
 
 use super::inventory::{Inventory, InventoryError, target};
-use super::store::{BrokerRow, InstanceRow, Store, StoreError, WallTime};
+use super::store::{BrokerRow, Imported, InstanceRow, Store, StoreError, WallTime};
 
 /// Times of a broker.
 #[derive(Clone, Copy, Debug)]
@@ -265,6 +265,35 @@ impl Lifecycle {
             broker.retarget(target.clone());
         }
         Ok(new)
+    }
+
+    /// Writes all instances, each with its password, or none, and points their brokers at them. Runs to
+    /// its end also when the caller goes away: no broker keeps leading to where its machine was.
+    ///
+    /// # Errors
+    /// A row is not one, or they could not be written.
+    pub async fn put_instances(
+        self: &Arc<Self>,
+        rows: Vec<(InstanceRow, Option<String>)>,
+    ) -> Result<Imported, InventoryError> {
+        let this = self.clone();
+        let work = tokio::spawn(async move { this.put_all(&rows).await });
+        // It is never cancelled; a panic goes on where it would have without the task.
+        work.await.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
+    }
+
+    async fn put_all(&self, rows: &[(InstanceRow, Option<String>)]) -> Result<Imported, InventoryError> {
+        let named = rows.iter().map(|(row, _)| Ok((row.instance_id.as_str(), target(row)?)));
+        let targets = named.collect::<Result<HashMap<&str, Target>, InventoryError>>()?;
+        let imported = self.parts.store.put_instances(rows).await;
+        let imported = imported.inspect_err(|_| self.parts.metrics.store_failed())?;
+        for held in self.held().values() {
+            if let Some(target) = targets.get(held.broker.instance_id.as_str()) {
+                held.broker.retarget(target.clone());
+            }
+        }
+        info!(created = imported.created, updated = imported.updated, "instances imported");
+        Ok(imported)
     }
 
     /// Removes an instance and closes its brokers. Returns whether there was one.

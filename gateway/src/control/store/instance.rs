@@ -1,7 +1,7 @@
 //! The `instance` table.
 
-use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
+use sqlx::{QueryBuilder, Row, SqliteConnection};
 
 use super::{Store, StoreError, WallTime, failed};
 
@@ -20,6 +20,18 @@ pub struct InstanceRow {
     pub graphics_protocol: String,
 }
 
+/// What became of rows that were written together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Imported {
+    /// Rows that are new.
+    pub created: u64,
+    /// Rows that were there.
+    pub updated: u64,
+}
+
+/// Rows of one statement: seven values each, and SQLite takes 32,766 of them.
+const BATCH: usize = 1_000;
+
 const COLUMNS: &str = "instance_id, hypervisor, host, graphics_port, graphics_protocol";
 
 fn read(row: &SqliteRow) -> Result<InstanceRow, sqlx::Error> {
@@ -30,6 +42,10 @@ fn read(row: &SqliteRow) -> Result<InstanceRow, sqlx::Error> {
         graphics_port: row.try_get("graphics_port")?,
         graphics_protocol: row.try_get("graphics_protocol")?,
     })
+}
+
+async fn count(connection: &mut SqliteConnection) -> Result<u64, sqlx::Error> {
+    sqlx::query("SELECT COUNT(*) FROM instance").fetch_one(connection).await?.try_get(0)
 }
 
 impl Store {
@@ -59,6 +75,49 @@ impl Store {
         put.execute(&mut *write).await.map_err(failed(WHAT))?;
         write.commit().await.map_err(failed(WHAT))?;
         Ok(!known)
+    }
+
+    /// Writes all rows, each with its password, or none. As [`Self::put_instance`] for each; no two may
+    /// have one id.
+    ///
+    /// # Errors
+    /// See [`StoreError`]; nothing is written then.
+    pub async fn put_instances(
+        &self,
+        rows: &[(InstanceRow, Option<String>)],
+    ) -> Result<Imported, StoreError> {
+        const WHAT: &str = "put instances";
+        let now = WallTime::now().0;
+        let mut write = self.pool.begin().await.map_err(failed(WHAT))?;
+        let before = count(&mut write).await.map_err(failed(WHAT))?;
+        for batch in rows.chunks(BATCH) {
+            let mut put = QueryBuilder::new(
+                "INSERT INTO instance (instance_id, hypervisor, host, graphics_port, graphics_protocol, \
+                 graphics_passwd, updated_at) ",
+            );
+            put.push_values(batch, |mut values, (row, password)| {
+                values
+                    .push_bind(&row.instance_id)
+                    .push_bind(&row.hypervisor)
+                    .push_bind(&row.host)
+                    .push_bind(row.graphics_port)
+                    .push_bind(&row.graphics_protocol)
+                    .push_bind(password.as_deref())
+                    .push_bind(now);
+            });
+            put.push(
+                " ON CONFLICT (instance_id) DO UPDATE SET hypervisor = excluded.hypervisor, \
+                 host = excluded.host, graphics_port = excluded.graphics_port, \
+                 graphics_protocol = excluded.graphics_protocol, \
+                 graphics_passwd = COALESCE(excluded.graphics_passwd, instance.graphics_passwd), \
+                 updated_at = excluded.updated_at",
+            );
+            put.build().execute(&mut *write).await.map_err(failed(WHAT))?;
+        }
+        // Rows are only added: what the table did not grow by was there.
+        let created = count(&mut write).await.map_err(failed(WHAT))?.saturating_sub(before);
+        write.commit().await.map_err(failed(WHAT))?;
+        Ok(Imported { created, updated: (rows.len() as u64).saturating_sub(created) })
     }
 
     /// The row of an instance.
@@ -91,5 +150,46 @@ impl Store {
         let removed = sqlx::query("DELETE FROM instance WHERE instance_id = $1").bind(id);
         let removed = removed.execute(&self.pool).await.map_err(failed("remove instance"))?;
         Ok(removed.rows_affected() > 0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(id: &str, host: &str) -> InstanceRow {
+        InstanceRow {
+            instance_id: id.into(),
+            hypervisor: "kvm".into(),
+            host: host.into(),
+            graphics_port: 5900,
+            graphics_protocol: "vnc".into(),
+        }
+    }
+
+    #[tokio::test]
+    async fn rows_are_written_together_or_not_at_all() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let store = Store::open(&folder.path().join("store.db")).await.expect("a store");
+        store.put_instance(&row("i-0000", "old"), Some("secret")).await.expect("writes");
+        // More than one batch, and the last one is not full.
+        let mut rows: Vec<_> =
+            (0..2_500).map(|number| (row(&format!("i-{number:04}"), "new"), None)).collect();
+        let imported = store.put_instances(&rows).await.expect("writes");
+        assert_eq!(imported, Imported { created: 2_499, updated: 1 });
+        assert_eq!(store.instance("i-0000").await.expect("answers"), Some(row("i-0000", "new")));
+        let password = sqlx::query("SELECT graphics_passwd FROM instance WHERE instance_id = 'i-0000'");
+        let password = password.fetch_one(&store.pool).await.expect("a row").get::<String, _>(0);
+        assert_eq!(password, "secret", "a row without a password leaves the one that is there");
+        assert_eq!(store.put_instances(&[]).await.expect("answers"), Imported { created: 0, updated: 0 });
+
+        // The store refuses a row of the last batch: those before it are not there either.
+        let refuse = "CREATE TRIGGER refuse BEFORE INSERT ON instance WHEN NEW.host = 'bad' \
+                      BEGIN SELECT RAISE(ABORT, 'refused'); END";
+        sqlx::query(refuse).execute(&store.pool).await.expect("makes a trigger");
+        rows.iter_mut().for_each(|(row, _)| row.host = "newer".into());
+        rows[2_499].0.host = "bad".into();
+        assert!(store.put_instances(&rows).await.is_err());
+        assert_eq!(store.instance("i-0000").await.expect("answers"), Some(row("i-0000", "new")));
     }
 }

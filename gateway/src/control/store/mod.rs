@@ -12,7 +12,7 @@ use sqlx::sqlite::{
 };
 
 pub use broker::{BrokerRow, Rest};
-pub use instance::InstanceRow;
+pub use instance::{Imported, InstanceRow};
 
 /// The store cannot be read or written: what was tried, and why it failed.
 #[derive(Debug, thiserror::Error)]
