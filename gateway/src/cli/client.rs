@@ -1,8 +1,9 @@
 //! The API's client.
 
-use std::path::Path;
+use std::path::PathBuf;
 
 use anyhow::{Context, anyhow};
+use clap::Args;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -15,6 +16,8 @@ use crate::control::api::wire::{PageOf, PageQuery};
 pub enum Failure {
     /// Something is not there or broken.
     Failed(anyhow::Error),
+    /// What was asked for cannot be meant.
+    Usage(String),
     /// The service said no.
     Refused(String),
 }
@@ -22,6 +25,32 @@ pub enum Failure {
 impl From<anyhow::Error> for Failure {
     fn from(error: anyhow::Error) -> Self {
         Self::Failed(error)
+    }
+}
+
+/// Where the daemon is.
+#[derive(Args)]
+pub struct Connection {
+    /// The daemon's API.
+    #[arg(long, global = true, env = "PORTCULLIS_URL", default_value = "http://127.0.0.1:8700")]
+    url: String,
+    /// File with the API key; by default api.key in the daemon's state folder.
+    #[arg(long, global = true, env = "PORTCULLIS_KEY_FILE")]
+    key_file: Option<PathBuf>,
+}
+
+impl Connection {
+    /// Its API, with the key.
+    pub fn client(&self) -> Result<Client, Failure> {
+        let by_default = || default_state_dir().map(|folder| folder.join("api.key"));
+        let path = self.key_file.clone().or_else(by_default);
+        let path = path.ok_or_else(|| anyhow!("name the file with the API key: --key-file"))?;
+        let key = std::fs::read_to_string(&path).with_context(|| {
+            format!("read the API key from {} (--key-file names another)", path.display())
+        })?;
+        // Statuses are read here, and proxies of the environment are not for a daemon on this machine.
+        let agent = ureq::Agent::config_builder().http_status_as_error(false).proxy(None).build().into();
+        Ok(Client { url: self.url.trim_end_matches('/').to_owned(), key: key.trim().to_owned(), agent })
     }
 }
 
@@ -33,19 +62,6 @@ pub struct Client {
 }
 
 impl Client {
-    /// The API at `url`, with the key in `key_file`.
-    pub fn new(url: &str, key_file: Option<&Path>) -> Result<Self, Failure> {
-        let by_default = || default_state_dir().map(|folder| folder.join("api.key"));
-        let path = key_file.map(Path::to_owned).or_else(by_default);
-        let path = path.ok_or_else(|| anyhow!("name the file with the API key: --key-file"))?;
-        let key = std::fs::read_to_string(&path).with_context(|| {
-            format!("read the API key from {} (--key-file names another)", path.display())
-        })?;
-        // Statuses are read here, and proxies of the environment are not for a daemon on this machine.
-        let agent = ureq::Agent::config_builder().http_status_as_error(false).proxy(None).build().into();
-        Ok(Self { url: url.trim_end_matches('/').to_owned(), key: key.trim().to_owned(), agent })
-    }
-
     pub fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Failure> {
         let request = self.agent.get(format!("{}{path}", self.url));
         self.read(request.header("Authorization", self.bearer()).call())

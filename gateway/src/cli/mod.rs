@@ -2,26 +2,22 @@
 
 mod broker;
 mod client;
+mod completions;
 mod instance;
 mod serve;
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
-use client::{Client, Failure};
+use client::{Connection, Failure};
 
 /// Console gateway: browsers and viewers outside, consoles of virtual machines inside.
 #[derive(Parser)]
 #[command(name = "portcullis", version, about)]
 struct Arguments {
-    /// The daemon's API.
-    #[arg(long, global = true, env = "PORTCULLIS_URL", default_value = "http://127.0.0.1:8700")]
-    url: String,
-    /// File with the API key; by default api.key in the daemon's state folder.
-    #[arg(long, global = true, env = "PORTCULLIS_KEY_FILE")]
-    key_file: Option<PathBuf>,
+    #[command(flatten)]
+    connection: Connection,
     #[command(subcommand)]
     command: Command,
 }
@@ -36,6 +32,8 @@ enum Command {
     /// Brokers: one address and port that lead to one console.
     #[command(subcommand)]
     Broker(broker::Command),
+    /// Print completions for a shell, to be read by it at its start.
+    Completions(completions::Options),
 }
 
 /// Runs the command line. Exit codes: 0 done, 1 failed, 2 wrong usage, 3 refused by the service.
@@ -43,16 +41,24 @@ pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let done = match arguments.command {
         Command::Serve(options) => serve::run(&options).map_err(Failure::Failed),
-        Command::Instance(command) => Client::new(&arguments.url, arguments.key_file.as_deref())
-            .and_then(|client| instance::run(command, &client)),
-        Command::Broker(command) => Client::new(&arguments.url, arguments.key_file.as_deref())
-            .and_then(|client| broker::run(command, &client)),
+        Command::Instance(command) => instance::run(command, &arguments.connection),
+        Command::Broker(command) => {
+            arguments.connection.client().and_then(|client| broker::run(command, &client))
+        }
+        Command::Completions(options) => {
+            completions::run(&options, &mut Arguments::command());
+            Ok(())
+        }
     };
     let Err(failure) = done else { return ExitCode::SUCCESS };
     match failure {
         Failure::Failed(error) => {
             eprintln!("portcullis: {error:#}");
             ExitCode::from(1)
+        }
+        Failure::Usage(why) => {
+            eprintln!("portcullis: {why}");
+            ExitCode::from(2)
         }
         Failure::Refused(why) => {
             eprintln!("portcullis: {why}");
@@ -73,7 +79,6 @@ mod tests {
 
     #[test]
     fn the_arguments_are_sound() {
-        use clap::CommandFactory;
         Arguments::command().debug_assert();
     }
 }
