@@ -95,6 +95,47 @@ pub fn load(plan: &Plan) -> Result<Loaded, FilterError> {
     Ok(Loaded { filter: EbpfFilter::new(programs, links)?, hooks, steering })
 }
 
+/// What [`load`] would come to.
+pub struct Rehearsal {
+    /// Interface and hook, or why there is none, for each interface.
+    pub hooks: Vec<(String, Result<Hook, FilterError>)>,
+    /// Why there would be no steering.
+    pub steering: Result<(), FilterError>,
+}
+
+/// Does all of [`load`] but attach: the kernel checks the programs, and says whether it has the hooks.
+/// Whether a driver takes native XDP shows only when it is tried; where `auto` would, the answer is
+/// [`Hook::Xdp`].
+///
+/// # Errors
+/// As [`load`].
+pub fn rehearse(plan: &Plan) -> Result<Rehearsal, FilterError> {
+    let mut programs = open_object(plan)?;
+    let steering = Steering::load(&mut programs).map(drop);
+    // `auto` needs it on any interface, if only to fall back on.
+    if plan.hook.is_none_or(|hook| hook == Hook::Tc) {
+        load_tc(&mut programs)?;
+    }
+    let hooks = plan.interfaces.iter().map(|interface| {
+        let hook = plan.hook.unwrap_or(if is_physical(interface) { Hook::Xdp } else { Hook::Tc });
+        (interface.clone(), rehearse_hook(&mut programs, interface, hook).map(|()| hook))
+    });
+    Ok(Rehearsal { hooks: hooks.collect(), steering })
+}
+
+fn rehearse_hook(programs: &mut Ebpf, interface: &str, hook: Hook) -> Result<(), FilterError> {
+    match hook {
+        Hook::Tc => SchedClassifier::query_tcx(interface, TcAttachType::Ingress)
+            .map(drop)
+            .map_err(|error| FilterError::new(format!("ask for tcx on {interface}"), error)),
+        Hook::Xdp | Hook::XdpGeneric => {
+            nix::net::if_::if_nametoindex(interface)
+                .map_err(|error| FilterError::new(format!("interface {interface}"), error))?;
+            load_xdp(programs).map(drop)
+        }
+    }
+}
+
 fn open_object(plan: &Plan) -> Result<Ebpf, FilterError> {
     if OBJECT.is_empty() {
         return Err(FilterError::new(
@@ -146,10 +187,7 @@ fn is_physical(interface: &str) -> bool {
 
 fn attach_tc(programs: &mut Ebpf, interface: &str) -> Result<FdLink, FilterError> {
     let failed = |error| FilterError::new(format!("program {FILTER_TC}: attach to {interface}"), error);
-    let program: &mut SchedClassifier = find(programs, FILTER_TC)?.try_into().map_err(failed)?;
-    if program.fd().is_err() {
-        program.load().map_err(|error| FilterError::new(format!("program {FILTER_TC}: load"), error))?;
-    }
+    let program = load_tc(programs)?;
     let link = program.attach(interface, TcAttachType::Ingress).map_err(failed)?;
     let link = program.take_link(link).map_err(failed)?;
     link.try_into().map_err(|error| no_link(FILTER_TC, interface, error))
@@ -157,13 +195,28 @@ fn attach_tc(programs: &mut Ebpf, interface: &str) -> Result<FdLink, FilterError
 
 fn attach_xdp(programs: &mut Ebpf, interface: &str, mode: XdpMode) -> Result<FdLink, FilterError> {
     let failed = |error| FilterError::new(format!("program {FILTER_XDP}: attach to {interface}"), error);
-    let program: &mut Xdp = find(programs, FILTER_XDP)?.try_into().map_err(failed)?;
-    if program.fd().is_err() {
-        program.load().map_err(|error| FilterError::new(format!("program {FILTER_XDP}: load"), error))?;
-    }
+    let program = load_xdp(programs)?;
     let link = program.attach(interface, mode).map_err(failed)?;
     let link = program.take_link(link).map_err(failed)?;
     link.try_into().map_err(|error| no_link(FILTER_XDP, interface, error))
+}
+
+fn load_tc(programs: &mut Ebpf) -> Result<&mut SchedClassifier, FilterError> {
+    let failed = |error| FilterError::new(format!("program {FILTER_TC}: load"), error);
+    let program: &mut SchedClassifier = find(programs, FILTER_TC)?.try_into().map_err(failed)?;
+    if program.fd().is_err() {
+        program.load().map_err(failed)?;
+    }
+    Ok(program)
+}
+
+fn load_xdp(programs: &mut Ebpf) -> Result<&mut Xdp, FilterError> {
+    let failed = |error| FilterError::new(format!("program {FILTER_XDP}: load"), error);
+    let program: &mut Xdp = find(programs, FILTER_XDP)?.try_into().map_err(failed)?;
+    if program.fd().is_err() {
+        program.load().map_err(failed)?;
+    }
+    Ok(program)
 }
 
 /// Where the kernel has no link for a hook, aya attaches by netlink. That would outlive a daemon that
