@@ -19,6 +19,7 @@ behind_every_gate!(
     the_service_takes_all_rows_or_none,
     instances_are_shown_and_removed,
     a_password_comes_from_a_file,
+    doctor_says_what_serve_would_say,
 );
 
 fn gateway(backend: &str) -> (tempfile::TempDir, Gateway) {
@@ -136,6 +137,14 @@ fn a_wrong_file_imports_nothing(backend: &str) {
         assert!(error.lines().count() <= 101, "{error}");
         assert_eq!(instances(&gateway), before, "{name}");
     }
+    // A file that is wrong is told without the daemon; a sound one needs it, and its key.
+    let key = folder.path().join("wrong.key");
+    fs::write(&key, "wrong").expect("writes");
+    fs::write(folder.path().join("good.csv"), CSV).expect("writes");
+    let by = |file| ["--key-file", "wrong.key", "instance", "import", file];
+    assert_eq!(ask(&gateway, folder.path(), &by("a.csv"), "").0, Some(1));
+    let (code, _, error) = ask(&gateway, folder.path(), &by("good.csv"), "");
+    assert_eq!((code, error.contains("--key-file names another")), (Some(3), true), "{error}");
     let (code, _, error) = ask(&gateway, folder.path(), &["instance", "import", "nowhere.csv"], "");
     assert_eq!((code, error.contains("read nowhere.csv")), (Some(1), true), "{error}");
     assert_eq!(

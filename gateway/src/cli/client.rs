@@ -69,7 +69,10 @@ impl Client {
 
     pub fn post<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> Result<T, Failure> {
         let request = self.agent.post(format!("{}{path}", self.url));
-        self.read(request.header("Authorization", self.bearer()).send_json(body))
+        let request = request.header("Authorization", self.bearer()).content_type("application/json");
+        // `send_json` writes it for people, which takes an import far beyond the longest body.
+        let body = serde_json::to_vec(body).map_err(anyhow::Error::from)?;
+        self.read(request.send(&body[..]))
     }
 
     pub fn put<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> Result<T, Failure> {
@@ -122,7 +125,8 @@ impl Client {
         let status = response.status();
         let problem: Value = response.body_mut().read_json().unwrap_or_default();
         let detail = problem["detail"].as_str().unwrap_or("no reason given");
-        Err(Failure::Refused(format!("{detail} ({status})")))
+        let advice = if status == 401 { ", --key-file names another" } else { "" };
+        Err(Failure::Refused(format!("{detail} ({status}{advice})")))
     }
 }
 
