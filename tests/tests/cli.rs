@@ -5,10 +5,13 @@ use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
-use portcullis_tests::behind_every_gate;
-use portcullis_tests::gateway::{Gateway, program};
+use aya::programs::{SchedClassifier, TcAttachType};
+use portcullis_tests::gateway::{ADDRESS, Gateway, program};
+use portcullis_tests::namespace::in_namespace;
+use portcullis_tests::process::run;
 use portcullis_tests::target::Target;
 use portcullis_tests::websocket::open;
+use portcullis_tests::{behind_every_gate, require};
 use serde_json::{Value, json};
 
 behind_every_gate!(
@@ -184,6 +187,17 @@ fn ten_thousand_instances_come_at_once(backend: &str) {
     assert!(took.as_secs() < 20, "{took:?}");
     let (code, list, _) = ask(&gateway, folder.path(), &["instance", "list"], "");
     assert_eq!((code, list.lines().count()), (Some(0), 10_000));
+    // As many as are taken at once, and one more.
+    for number in 10_000..100_000 {
+        text.push_str(&format!("i-{number:08},10.{}.0.1,5900,vnc,secret12\n", number % 250));
+    }
+    fs::write(folder.path().join("farm.csv"), &text).expect("writes");
+    let (code, out, error) = ask(&gateway, folder.path(), &["instance", "import", "farm.csv"], "");
+    assert_eq!((code, out.as_str()), (Some(0), "90000 created, 10000 updated\n"), "{error}");
+    text.push_str("i-100000,h,5900,vnc,\n");
+    fs::write(folder.path().join("farm.csv"), &text).expect("writes");
+    let (code, _, error) = ask(&gateway, folder.path(), &["instance", "import", "farm.csv"], "");
+    assert_eq!((code, error.contains("more than 100000 rows or 16 MiB")), (Some(1), true), "{error}");
 }
 
 fn the_service_takes_all_rows_or_none(backend: &str) {
@@ -300,4 +314,180 @@ fn completions_are_there_for_every_shell() {
     }
     let unknown = Command::new(program()).args(["completions", "tcsh"]).output().expect("runs");
     assert_eq!(unknown.status.code(), Some(2));
+}
+
+/// The configuration of a gateway in `folder` that was not started.
+fn config(folder: &Path, backend: &str) -> String {
+    drop(Gateway::command(folder, &[ADDRESS], backend, &[]));
+    folder.join("portcullis.toml").to_str().expect("a path").to_owned()
+}
+
+/// What the doctor says as JSON, and that it exits as it should.
+fn doctor(mut command: Command) -> Value {
+    let (code, out, error) = said(command.arg("--json").output().expect("runs"));
+    let report: Value = serde_json::from_str(&out).unwrap_or_else(|_| panic!("no JSON: {out}{error}"));
+    let checks = report["checks"].as_array().expect("a list");
+    let all_ok = checks.iter().all(|check| check["state"] == "ok");
+    assert_eq!(code, Some(if all_ok { 0 } else { 1 }), "{report:#}");
+    for check in checks {
+        assert!(check["name"].is_string() && check["seen"].is_string(), "{check}");
+        let remedy = check["remedy"].as_str().is_some_and(|remedy| !remedy.contains('\n'));
+        assert!(check["state"] == "ok" || remedy, "{check} without a remedy in one line");
+        assert!(!check["seen"].as_str().is_some_and(|seen| seen.contains('\n')), "{check}");
+    }
+    report
+}
+
+fn examine(config: &str) -> Command {
+    let mut command = Command::new(program());
+    command.args(["doctor", "--config", config]);
+    command
+}
+
+fn finding<'a>(report: &'a Value, name: &str) -> &'a Value {
+    let mut checks = report["checks"].as_array().expect("a list").iter();
+    checks.find(|check| check["name"] == name).unwrap_or_else(|| panic!("no {name}: {report:#}"))
+}
+
+fn doctor_says_what_serve_would_say(backend: &str) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let config = config(folder.path(), backend);
+    let report = doctor(examine(&config));
+    for name in ["config", "kernel", "filter", "addresses", "store"] {
+        assert_eq!(finding(&report, name)["state"], "ok", "{report:#}");
+    }
+    assert!(!folder.path().join("state").exists(), "doctor made the state folder");
+    if backend == "ebpf" {
+        let (_, programs) = SchedClassifier::query_tcx("lo", TcAttachType::Ingress).expect("answers");
+        assert_eq!(programs.len(), 0, "doctor attached something");
+    }
+    let gateway = Gateway::start(folder.path(), backend, &[]);
+    for name in ["backend", "hook", "steering"] {
+        assert_eq!(report[name], gateway.ready(name), "{name}");
+    }
+    // What the daemon holds is no finding, whatever the doctor is asked beside it.
+    let _broker = gateway.open(Target::new().port());
+    let beside = doctor(examine(&config));
+    assert_eq!(finding(&beside, "broker ports"), finding(&report, "broker ports"), "{beside:#}");
+    let store = finding(&beside, "store");
+    let in_use = format!("in use by the daemon that runs, process {}", gateway.id());
+    assert!(store["seen"].as_str().is_some_and(|seen| seen.contains(&in_use)), "{store}");
+}
+
+#[test]
+fn doctor_says_what_is_in_the_way() {
+    if !(require::root() && require::file("/usr/sbin/nft", "nftables")) {
+        return;
+    }
+    in_namespace(|| {
+        let folder = tempfile::tempdir().expect("a folder");
+        let config = config(folder.path(), "none");
+        assert_eq!(finding(&doctor(examine(&config)), "firewall")["state"], "ok");
+        // All of this is the namespace's own, and gone with it.
+        run(
+            "nft",
+            &["add table inet t; add chain inet t in { type filter hook input priority 0; policy drop; }"],
+        );
+        run("nft", &["add rule inet t in iifname lo tcp dport { 22, 8700 } accept"]);
+        fs::write("/proc/sys/net/ipv4/ip_local_port_range", "14000 60999").expect("writes");
+        let _foreign = std::net::TcpListener::bind((ADDRESS, 10_005)).expect("listens");
+        let api = std::net::TcpListener::bind("127.0.0.1:0").expect("listens");
+        let mut command = examine(&config);
+        command.env("PORTCULLIS_API_LISTEN", api.local_addr().expect("an address").to_string());
+        let report = doctor(command);
+        for (name, state, part) in [
+            ("firewall", "degraded", "nft inet t in"),
+            ("local ports", "degraded", "1001 of them are broker ports"),
+            ("broker ports", "degraded", "on 127.0.80.1:10005"),
+            ("listen", "missing", "others listen there"),
+        ] {
+            let check = finding(&report, name);
+            let seen = check["seen"].as_str().expect("text");
+            assert_eq!((check["state"].as_str(), seen.contains(part)), (Some(state), true), "{check}");
+        }
+        let foreign = finding(&report, "broker ports")["seen"].as_str().expect("text");
+        assert!(foreign.contains(&format!("({})", std::process::id())), "{foreign}");
+        // Each is mended as the doctor says.
+        run("nft", &["insert rule inet t in tcp dport 10000-15000 accept"]);
+        fs::write("/proc/sys/net/ipv4/ip_local_reserved_ports", "10000-15000").expect("writes");
+        let mut command = examine(&config);
+        command.env("PORTCULLIS_RANGE_EXCLUDE", "[10005]");
+        let report = doctor(command);
+        for name in ["firewall", "local ports", "broker ports", "listen"] {
+            assert_eq!(finding(&report, name)["state"], "ok", "{report:#}");
+        }
+        // nft cannot read all that iptables wrote.
+        if require::file("/usr/sbin/iptables-nft", "iptables") {
+            run("iptables-nft", &["-P", "INPUT", "DROP"]);
+            assert_eq!(finding(&doctor(examine(&config)), "firewall")["state"], "degraded");
+            let multiport = ["-A", "INPUT", "-p", "tcp", "-m", "multiport", "--dports", "22,10000:15000"];
+            run("iptables-nft", &[&multiport[..], &["-j", "ACCEPT"]].concat());
+            assert_eq!(finding(&doctor(examine(&config)), "firewall")["state"], "ok");
+        }
+        let mut command = examine(&config);
+        command.env("PORTCULLIS_ADDRESSES", "[\"203.0.113.77\"]");
+        assert_eq!(finding(&doctor(command), "addresses")["state"], "missing");
+    });
+}
+
+#[test]
+fn doctor_says_what_an_ordinary_user_lacks() {
+    if !require::kernel() {
+        return;
+    }
+    in_namespace(|| {
+        let folder = tempfile::tempdir().expect("a folder");
+        for (backend, state, runs) in [("auto", "degraded", "none"), ("ebpf", "missing", "-")] {
+            let config = config(folder.path(), backend);
+            let report = doctor(ordinary(&examine(&config), folder.path()));
+            for name in ["capabilities", "filter"] {
+                assert_eq!(finding(&report, name)["state"], state, "{report:#}");
+            }
+            let seen = finding(&report, "filter")["seen"].as_str().expect("text");
+            assert!(seen.contains("not permitted"), "{seen}");
+            assert_eq!(report["backend"], runs, "{report:#}");
+            let text = said(ordinary(&examine(&config), folder.path()).output().expect("runs"));
+            assert_eq!((text.0, text.1.contains(state)), (Some(1), true), "{text:?}");
+        }
+        // A state folder of another user.
+        fs::create_dir(folder.path().join("state")).expect("makes it");
+        run("chmod", &["700", folder.path().join("state").to_str().expect("a path")]);
+        let mut command = examine(&config(folder.path(), "none"));
+        assert_eq!(finding(&doctor(command), "store")["state"], "ok");
+        command = setpriv(&examine(&config(folder.path(), "none")));
+        assert_eq!(finding(&doctor(command), "store")["state"], "missing");
+    });
+}
+
+/// The same command as an ordinary user, to whom `folder` is given.
+fn ordinary(command: &Command, folder: &Path) -> Command {
+    run("chown", &["-R", NOBODY, folder.to_str().expect("a path")]);
+    setpriv(command)
+}
+
+const NOBODY: &str = "65534";
+
+fn setpriv(command: &Command) -> Command {
+    let mut wrapped = Command::new("setpriv");
+    wrapped.args(["--reuid", NOBODY, "--regid", NOBODY, "--clear-groups"]);
+    wrapped.args(["--bounding-set=-all", "--inh-caps=-all"]);
+    wrapped.arg(command.get_program()).args(command.get_args());
+    wrapped
+}
+
+#[test]
+fn doctor_needs_no_configuration_to_look_at_the_machine() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let wrong = folder.path().join("wrong.toml");
+    fs::write(&wrong, "addresses = [\"127.0.80.1\"]\ncolour = \"red\"\n").expect("writes");
+    for (path, part) in [(wrong.as_path(), "unknown field `colour`"), (Path::new("/nowhere"), "No such file")]
+    {
+        let (code, out, _) = said(examine(path.to_str().expect("a path")).output().expect("runs"));
+        let sound = out.contains("missing   config") && out.contains(part) && out.contains("kernel  ");
+        assert!(code == Some(1) && sound, "{out}");
+    }
+    assert_eq!(
+        Command::new(program()).args(["doctor", "--colour"]).output().expect("runs").status.code(),
+        Some(2)
+    );
 }

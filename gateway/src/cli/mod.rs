@@ -1,8 +1,10 @@
-//! The command line, one file per subcommand. All but `serve` talk to a daemon by its API.
+//! The command line, one file per subcommand. Commands about instances and brokers
+//! talk to a daemon by its API.
 
 mod broker;
 mod client;
 mod completions;
+mod doctor;
 mod instance;
 mod serve;
 
@@ -26,6 +28,8 @@ struct Arguments {
 enum Command {
     /// Run the daemon.
     Serve(serve::Options),
+    /// Say what serve would run with on this machine, and what would make it better. Changes nothing.
+    Doctor(doctor::Options),
     /// Instances: the machines whose consoles are asked for.
     #[command(subcommand)]
     Instance(instance::Command),
@@ -41,6 +45,7 @@ pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let done = match arguments.command {
         Command::Serve(options) => serve::run(&options).map_err(Failure::Failed),
+        Command::Doctor(options) => return doctor::run(&options),
         Command::Instance(command) => instance::run(command, &arguments.connection),
         Command::Broker(command) => {
             arguments.connection.client().and_then(|client| broker::run(command, &client))
