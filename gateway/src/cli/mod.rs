@@ -36,6 +36,9 @@ enum Command {
     /// Brokers: one address and port that lead to one console.
     #[command(subcommand)]
     Broker(broker::Command),
+    /// Print the API's description, as `GET /openapi.json` answers it.
+    #[command(hide = true)]
+    Openapi,
 }
 
 /// Runs the command line. Exit codes: 0 done, 1 failed, 2 wrong usage, 3 refused by the service.
@@ -47,6 +50,7 @@ pub fn main() -> ExitCode {
             .and_then(|client| instance::run(command, &client)),
         Command::Broker(command) => Client::new(&arguments.url, arguments.key_file.as_deref())
             .and_then(|client| broker::run(command, &client)),
+        Command::Openapi => openapi(),
     };
     let Err(failure) = done else { return ExitCode::SUCCESS };
     match failure {
@@ -59,6 +63,11 @@ pub fn main() -> ExitCode {
             ExitCode::from(3)
         }
     }
+}
+
+fn openapi() -> Result<(), Failure> {
+    say(crate::control::api::document().to_pretty_json().map_err(anyhow::Error::from)?);
+    Ok(())
 }
 
 /// Prints a line; a reader that has gone away is no failure.

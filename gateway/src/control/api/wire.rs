@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
 
 use crate::broker::session::Session;
 use crate::broker::{Broker, Protocol};
@@ -16,13 +17,14 @@ use crate::control::store::{InstanceRow, SessionRow, WallTime};
 use super::problem::Problem;
 
 /// `POST /v1/brokers`.
-#[derive(Debug, Default, Deserialize, Serialize)]
+#[derive(Debug, Default, Deserialize, Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CreateBroker {
     /// The instance whose console is asked for.
     pub instance_id: String,
     /// Seconds until the broker is closed if nobody uses it.
     #[serde(skip_serializing_if = "Option::is_none", default)]
+    #[schema(minimum = 1, maximum = 86_400)]
     pub ttl_s: Option<u64>,
     /// Address or prefix that clients come from.
     #[serde(skip_serializing_if = "Option::is_none", default)]
@@ -36,7 +38,7 @@ pub struct CreateBroker {
 }
 
 /// Whether clients need a ticket.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum TicketRule {
     /// They do.
@@ -73,13 +75,14 @@ fn prefix(text: &str) -> Result<IpNet, Problem> {
 }
 
 /// A broker, without its ticket.
-#[derive(Debug, Deserialize, Serialize)]
+#[derive(Debug, Deserialize, Serialize, ToSchema)]
 pub struct BrokerView {
     /// Its id.
     pub broker_id: String,
     /// Name that clients are given.
     pub broker_host: String,
     /// Address.
+    #[schema(value_type = String)]
     pub broker_ip: IpAddr,
     /// Port.
     pub broker_port: u16,
@@ -93,6 +96,7 @@ pub struct BrokerView {
     pub sessions: usize,
     /// Prefix that clients come from.
     #[serde(skip_serializing_if = "Option::is_none", default)]
+    #[schema(value_type = Option<String>)]
     pub client: Option<IpNet>,
     /// Whether clients need a ticket.
     pub tickets: TicketRule,
@@ -124,7 +128,7 @@ impl BrokerView {
 }
 
 /// The answer to `POST /v1/brokers`: the only place where a ticket is shown.
-#[derive(Debug, Deserialize, Serialize)]
+#[derive(Debug, Deserialize, Serialize, ToSchema)]
 pub struct CreatedBroker {
     /// The broker.
     #[serde(flatten)]
@@ -157,24 +161,38 @@ impl CreatedBroker {
 }
 
 /// `PUT /v1/instances/ID`.
-#[derive(Debug, Deserialize, Serialize)]
+#[derive(Debug, Deserialize, Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PutInstance {
     /// Has to be the id of the path, if given at all.
     #[serde(skip_serializing_if = "Option::is_none", default)]
+    #[schema(max_length = 255)]
     pub instance_id: Option<String>,
     /// `kvm` (the default) or `lxc`.
     #[serde(default = "kvm")]
+    #[schema(value_type = Hypervisor, default = "kvm")]
     pub hypervisor: String,
     /// Name or address of the hypervisor.
     pub host: String,
     /// TCP port of the console.
+    #[schema(minimum = 1)]
     pub graphics_port: u16,
     /// What the console speaks.
     pub graphics_protocol: Protocol,
     /// Written and never read back.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub graphics_passwd: Option<String>,
+}
+
+/// What runs instances, for the API's description.
+#[derive(ToSchema)]
+#[schema(rename_all = "lowercase")]
+#[expect(dead_code, reason = "only its schema is used: rows of other programs may say more")]
+enum Hypervisor {
+    /// A virtual machine.
+    Kvm,
+    /// A container.
+    Lxc,
 }
 
 fn kvm() -> String {
@@ -219,17 +237,19 @@ impl PutInstance {
 }
 
 /// An instance.
-#[derive(Debug, Deserialize, Serialize)]
+#[derive(Debug, Deserialize, Serialize, ToSchema)]
 pub struct InstanceView {
     /// As the cloud names it.
     pub instance_id: String,
     /// `kvm` or `lxc`.
+    #[schema(value_type = Hypervisor)]
     pub hypervisor: String,
     /// Name or address of the hypervisor.
     pub host: String,
     /// TCP port of the console.
     pub graphics_port: u16,
     /// What the console speaks.
+    #[schema(value_type = Protocol)]
     pub graphics_protocol: String,
 }
 
@@ -241,7 +261,7 @@ impl From<InstanceRow> for InstanceView {
 }
 
 /// A session.
-#[derive(Debug, Deserialize, Serialize)]
+#[derive(Debug, Deserialize, Serialize, ToSchema)]
 pub struct SessionView {
     /// Its id.
     pub session_id: String,
@@ -250,6 +270,7 @@ pub struct SessionView {
     /// Its instance.
     pub instance_id: String,
     /// What the console speaks.
+    #[schema(value_type = Protocol)]
     pub graphics_protocol: String,
     /// Where it comes from.
     pub client: String,
@@ -295,10 +316,12 @@ impl SessionView {
 }
 
 /// Which sessions are asked for.
-#[derive(Debug, Default, Deserialize, Serialize)]
+#[derive(Debug, Default, Deserialize, Serialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub struct SessionQuery {
     /// At most so many, 1 to 1000.
+    #[param(minimum = 1, maximum = 1000, default = 100)]
     pub limit: Option<u32>,
     /// Only ids behind this one.
     pub after: Option<String>,
@@ -307,7 +330,7 @@ pub struct SessionQuery {
 }
 
 /// Whether a session has a connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum SessionState {
     /// It has.
@@ -317,11 +340,13 @@ pub enum SessionState {
 }
 
 /// Which part of a list is asked for.
-#[derive(Debug, Default, Deserialize, Serialize)]
+#[derive(Debug, Default, Deserialize, Serialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub struct PageQuery {
     /// At most so many, 1 to 1000.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[param(minimum = 1, maximum = 1000, default = 100)]
     pub limit: Option<u32>,
     /// Only ids behind this one.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -356,7 +381,7 @@ fn bounded(limit: Option<u32>) -> Result<u32, Problem> {
 }
 
 /// A part of a list; another one follows behind `next`.
-#[derive(Debug, Deserialize, Serialize)]
+#[derive(Debug, Deserialize, Serialize, ToSchema)]
 pub struct PageOf<T> {
     /// In the order of their ids.
     pub items: Vec<T>,
