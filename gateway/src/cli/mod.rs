@@ -3,7 +3,9 @@
 mod broker;
 mod client;
 mod instance;
+mod open;
 mod serve;
+mod session;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -36,6 +38,11 @@ enum Command {
     /// Brokers: one address and port that lead to one console.
     #[command(subcommand)]
     Broker(broker::Command),
+    /// Sessions: who is, or was, connected.
+    #[command(subcommand)]
+    Session(session::Command),
+    /// Open a console: print the URL of its page.
+    Open(open::Options),
     /// Print the API's description, as `GET /openapi.json` answers it.
     #[command(hide = true)]
     Openapi,
@@ -50,6 +57,10 @@ pub fn main() -> ExitCode {
             .and_then(|client| instance::run(command, &client)),
         Command::Broker(command) => Client::new(&arguments.url, arguments.key_file.as_deref())
             .and_then(|client| broker::run(command, &client)),
+        Command::Session(command) => Client::new(&arguments.url, arguments.key_file.as_deref())
+            .and_then(|client| session::run(command, &client)),
+        Command::Open(options) => Client::new(&arguments.url, arguments.key_file.as_deref())
+            .and_then(|client| open::run(options, &client)),
         Command::Openapi => openapi(),
     };
     let Err(failure) = done else { return ExitCode::SUCCESS };
@@ -67,6 +78,12 @@ pub fn main() -> ExitCode {
 
 fn openapi() -> Result<(), Failure> {
     say(crate::control::api::document().to_pretty_json().map_err(anyhow::Error::from)?);
+    Ok(())
+}
+
+/// Prints what the API answers.
+fn print(value: &impl serde::Serialize) -> Result<(), Failure> {
+    say(serde_json::to_string_pretty(value).map_err(anyhow::Error::from)?);
     Ok(())
 }
 

@@ -17,7 +17,7 @@ use axum::response::{IntoResponse, Response};
 use super::Api;
 use super::code::Code;
 use super::problem::Problem;
-use parameters::Parameters;
+use parameters::{Parameters, action_in};
 use wire::{Answer, Done, Name, Query, Refusals, Refused};
 
 /// An action, with its parameters in the query.
@@ -59,11 +59,14 @@ async fn respond(
     query: &str,
     form: Option<Result<Bytes, BytesRejection>>,
 ) -> Response {
-    let mut action = String::new();
-    match work(api, headers, query, form, &mut action).await {
-        Ok(answer) => Json(Done { action: answer_name(&action), ret_code: 0, answer }).into_response(),
+    // Named also in the answer to parameters that cannot be read.
+    let in_form = || action_in(form.as_ref()?.as_ref().ok()?);
+    let action = action_in(query.as_bytes()).or_else(in_form).unwrap_or_default();
+    let name = if action.is_empty() { String::new() } else { format!("{action}Response") };
+    match work(api, headers, &action, query, form).await {
+        Ok(answer) => Json(Done { action: name, ret_code: 0, answer }).into_response(),
         Err(problem) => problem.answer(Refused {
-            action: answer_name(&action),
+            action: name,
             ret_code: problem.code().number(),
             code: problem.code().name(),
             message: problem.detail(),
@@ -71,17 +74,12 @@ async fn respond(
     }
 }
 
-/// Nothing, if it is not known what was asked for.
-fn answer_name(action: &str) -> String {
-    if action.is_empty() { String::new() } else { format!("{action}Response") }
-}
-
 async fn work(
     api: &Api,
     headers: &HeaderMap,
+    action: &str,
     query: &str,
     form: Option<Result<Bytes, BytesRejection>>,
-    action: &mut String,
 ) -> Result<Answer, Problem> {
     api.check_key(headers)?;
     let mut parameters = Parameters::default();
@@ -93,7 +91,9 @@ async fn work(
             parameters.read(&form)?;
         }
     }
-    *action = parameters.take("action").ok_or_else(|| Problem::bad_request("name the action: action=..."))?;
+    if parameters.take("action").is_none() {
+        return Err(Problem::bad_request("name the action: action=..."));
+    }
     match action.parse() {
         Ok(Name::CreateBrokers) => brokers::create(api, parameters).await,
         Ok(Name::DescribeBrokers) => brokers::describe(api, parameters),

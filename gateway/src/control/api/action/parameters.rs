@@ -8,6 +8,11 @@ use crate::control::api::problem::Problem;
 /// Most values of one list.
 const LIST_MAX: usize = 100;
 
+/// The first action that a query or a form names.
+pub fn action_in(text: &[u8]) -> Option<String> {
+    form_urlencoded::parse(text).find(|(name, _)| name == "action").map(|(_, action)| action.into_owned())
+}
+
 /// Those that nobody took yet.
 #[derive(Debug, Default)]
 pub struct Parameters(BTreeMap<String, String>);
