@@ -3,10 +3,11 @@
 use std::process::{Command, Output};
 
 use portcullis_tests::behind_every_gate;
-use portcullis_tests::gateway::{Gateway, agent, call, program};
+use portcullis_tests::gateway::{Broker, Gateway, agent, call, program};
 use portcullis_tests::process::descriptors;
 use portcullis_tests::target::Target;
 use portcullis_tests::wait_for;
+use portcullis_tests::websocket::{closed, echoes, open, open_with};
 use serde_json::{Value, json};
 
 behind_every_gate!(
@@ -14,6 +15,8 @@ behind_every_gate!(
     every_call_needs_the_key,
     lists_come_in_parts,
     the_command_line_does_what_the_api_does,
+    sessions_are_shown_and_ended_by_the_command_line,
+    the_description_is_true,
     metrics_are_there_and_sound,
 );
 
@@ -76,6 +79,8 @@ fn what_is_asked_wrongly_changes_nothing(backend: &str) {
         ("PUT", &format!("/v1/instances/{long}"), instance(), 400, "bad_request"),
         ("GET", "/v1/nothing", Value::Null, 404, "no_such_call"),
         ("GET", "/", Value::Null, 404, "no_such_call"),
+        ("GET", "/v1/brokers/%ff", Value::Null, 400, "bad_request"),
+        ("POST", "/openapi.json", Value::Null, 405, "method_not_allowed"),
     ] {
         let (answered, problem) = match method {
             "GET" => api.get(path),
@@ -196,6 +201,94 @@ fn the_command_line_does_what_the_api_does(backend: &str) {
     assert_eq!((code, said.contains("--key-file names another")), (Some(1), true), "{said}");
     let (code, _, said) = ask(&["serve", "--config", "/nowhere"]);
     assert_eq!((code, said.contains("/nowhere")), (Some(1), true), "{said}");
+}
+
+fn sessions_are_shown_and_ended_by_the_command_line(backend: &str) {
+    let (folder, gateway) = gateway(backend);
+    let ask = |arguments: &[&str]| {
+        let output = command_line(&gateway, folder.path(), arguments);
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("text");
+        (output.status.code(), text(output.stdout), text(output.stderr))
+    };
+    let json = |arguments: &[&str]| -> Value {
+        let (code, text, said) = ask(arguments);
+        assert_eq!(code, Some(0), "{said}");
+        serde_json::from_str(&text).expect("JSON")
+    };
+    gateway.add_instance("i-1", Target::new().echo());
+    let first = Broker::read(json(&["open", "i-1", "--json"]));
+    // The same broker, another ticket.
+    let (_, url, _) = ask(&["open", "i-1"]);
+    let second = url.trim().split_once("/#token=").map(|(_, token)| token.to_owned()).expect("a ticket");
+    assert!(second != first.token && url.contains(&format!(":{}/", first.endpoint.port())), "{url}");
+    let mut session = open(&first).expect("a session");
+    echoes(&mut session, b"hello");
+    let mut other = open_with(first.endpoint, Some(&second)).expect("a session");
+
+    let live = json(&["session", "list", "--state", "live", "--json"]);
+    assert_eq!(live.as_array().map(Vec::len), Some(2), "{live}");
+    let sent = |session: &&Value| session["up_bytes"] == 5;
+    let id = live.as_array().expect("a list").iter().find(sent).expect("the first")["session_id"].clone();
+    let id = id.as_str().expect("an id");
+    assert_eq!(ask(&["session", "kill", id]).0, Some(0));
+    assert!(closed(&mut session).is_some());
+    wait_for("the end to be recorded", || {
+        (json(&["session", "show", id, "--json"])["state"] == "ended").then_some(())
+    });
+    let (_, ended, _) = ask(&["session", "list", "--state", "ended"]);
+    assert_eq!(ended, ask(&["session", "show", id]).1);
+    assert!(ended.contains(id) && ended.contains("5 up 5 down"), "{ended}");
+    assert_eq!(json(&["session", "list", "--json"]).as_array().map(Vec::len), Some(2));
+    let (code, _, said) = ask(&["session", "kill", id]);
+    assert_eq!((code, said.contains("there is no session")), (Some(3), true), "{said}");
+    assert_eq!(ask(&["session", "list", "--state", "dead"]).0, Some(2));
+    // Its ticket lets nobody in any more; the other session goes on.
+    assert!(open(&first).is_err());
+    echoes(&mut other, b"still here");
+
+    let free = ["broker", "create", "i-1", "--client", "127.0.0.0/8", "--tickets", "optional", "--json"];
+    let free = Broker::read(json(&free));
+    assert_eq!(
+        (&free.answer["tickets"], &free.answer["client"]),
+        (&json!("optional"), &json!("127.0.0.0/8"))
+    );
+    echoes(&mut open_with(free.endpoint, None).expect("without a ticket"), b"hello");
+    let (code, _, said) = ask(&["broker", "create", "i-1", "--tickets", "optional"]);
+    assert_eq!((code, said.contains("client")), (Some(3), true), "{said}");
+    let again = Broker::read(json(&["broker", "create", "i-1", "--reuse", "--json"]));
+    assert_eq!(again.id, first.id);
+}
+
+/// Every call of the description is one, and answers what the description says: status, kind and code.
+fn the_description_is_true(backend: &str) {
+    let (_folder, gateway) = gateway(backend);
+    let url = |path: &str| format!("{}{path}", gateway.api().url);
+    let (status, text) = call(agent().get(url("/openapi.json")).call());
+    assert_eq!(status, 200);
+    let document: Value = serde_json::from_str(&text).expect("JSON");
+    let copy = serde_json::from_str::<Value>(include_str!("../../deploy/openapi.json")).expect("JSON");
+    assert!(document == copy, "deploy/openapi.json is another one");
+    let mut calls = 0;
+    for (path, methods) in document["paths"].as_object().expect("paths") {
+        for (method, described) in methods.as_object().expect("methods") {
+            let request = ureq::http::Request::builder().method(method.to_uppercase().as_str());
+            let request =
+                request.uri(url(&path.replace("{id}", "x-1"))).header("X-API-Key", &gateway.api().key);
+            let mut response = agent().run(request.body(()).expect("a request")).expect("an answer");
+            let answer = &described["responses"][response.status().as_str()];
+            assert!(answer.is_object(), "{method} {path}: {} is not described", response.status());
+            let kind = response.headers()["content-type"].to_str().expect("text").to_owned();
+            let content = &answer["content"][&kind];
+            assert!(content.is_object(), "{method} {path}: {kind} is not described: {answer}");
+            if !response.status().is_success() {
+                let problem: Value = response.body_mut().read_json().expect("JSON");
+                let codes = content["schema"]["allOf"][1]["properties"]["code"]["enum"].as_array();
+                assert!(codes.expect("codes").contains(&problem["code"]), "{method} {path}: {problem}");
+            }
+            calls += 1;
+        }
+    }
+    assert!(calls > 12, "{calls} calls");
 }
 
 fn metrics_are_there_and_sound(backend: &str) {

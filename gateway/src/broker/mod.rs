@@ -118,6 +118,11 @@ impl Broker {
         *end = expires.max(*end);
     }
 
+    /// Takes a ticket back that nobody was given. Returns whether others are there.
+    pub fn withdraw_ticket(&self, hash: [u8; 32]) -> bool {
+        lock(&self.tickets).withdraw(hash)
+    }
+
     /// Adds a ticket of a daemon before this one.
     pub fn restore_ticket(&self, ticket: Ticket, now: Instant) {
         if ticket.session.is_some() {

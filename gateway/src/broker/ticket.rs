@@ -83,6 +83,12 @@ impl Tickets {
         self.tickets.push(ticket);
     }
 
+    /// Removes a ticket. Returns whether anybody else has a ticket or a session.
+    pub(super) fn withdraw(&mut self, hash: [u8; 32]) -> bool {
+        self.tickets.retain(|ticket| ticket.hash != hash);
+        !self.tickets.is_empty() || !self.ticketless.is_empty()
+    }
+
     /// Compares hashes: how far two hashes agree tells nothing about the ticket.
     fn find(&mut self, hash: [u8; 32]) -> Result<&mut Ticket, Refusal> {
         self.tickets.iter_mut().find(|ticket| ticket.hash == hash).ok_or(Refusal::WrongTicket)

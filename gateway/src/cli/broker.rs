@@ -1,26 +1,16 @@
 //! `portcullis broker`.
 
-use clap::Subcommand;
-use serde::Serialize;
+use clap::{Args, Subcommand};
 
-use crate::control::api::wire::{BrokerView, CreateBroker, CreatedBroker};
+use crate::control::api::wire::{BrokerView, CreateBroker, CreatedBroker, TicketRule};
 
 use super::client::{Client, Failure, encode};
-use super::say;
+use super::{print, say};
 
 #[derive(Subcommand)]
 pub enum Command {
     /// Open a broker for an instance, and print the URL of its page.
-    Create {
-        /// The instance.
-        instance_id: String,
-        /// Seconds until the broker is closed if nobody uses it.
-        #[arg(long)]
-        ttl_s: Option<u64>,
-        /// As JSON.
-        #[arg(long)]
-        json: bool,
-    },
+    Create(Create),
     /// List the open brokers.
     List {
         /// As JSON.
@@ -42,11 +32,33 @@ pub enum Command {
     },
 }
 
+#[derive(Args)]
+pub struct Create {
+    /// The instance.
+    instance_id: String,
+    /// Seconds until the broker is closed if nobody uses it.
+    #[arg(long)]
+    ttl_s: Option<u64>,
+    /// Address or prefix that clients come from.
+    #[arg(long, value_name = "PREFIX")]
+    client: Option<String>,
+    /// Whether clients need a ticket; they may do without only together with --client.
+    #[arg(long)]
+    tickets: Option<TicketRule>,
+    /// A broker that is open already for the same is as good.
+    #[arg(long)]
+    reuse: bool,
+    /// As JSON.
+    #[arg(long)]
+    json: bool,
+}
+
 pub fn run(command: Command, client: &Client) -> Result<(), Failure> {
     match command {
-        Command::Create { instance_id, ttl_s, json } => {
-            let created: CreatedBroker = client
-                .post("/v1/brokers", &CreateBroker { instance_id, ttl_s, ..CreateBroker::default() })?;
+        Command::Create(create) => {
+            let Create { instance_id, ttl_s, client: prefix, tickets, reuse, json } = create;
+            let wish = CreateBroker { instance_id, ttl_s, client: prefix, tickets, reuse };
+            let created: CreatedBroker = client.post("/v1/brokers", &wish)?;
             if json { print(&created)? } else { say(&created.console_url) }
         }
         Command::List { json } => {
@@ -59,11 +71,6 @@ pub fn run(command: Command, client: &Client) -> Result<(), Failure> {
         }
         Command::Close { broker_id } => client.delete(&format!("/v1/brokers/{}", encode(&broker_id)))?,
     }
-    Ok(())
-}
-
-fn print(value: &impl Serialize) -> Result<(), Failure> {
-    say(serde_json::to_string_pretty(value).map_err(anyhow::Error::from)?);
     Ok(())
 }
 

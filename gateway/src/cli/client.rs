@@ -94,11 +94,17 @@ impl Client {
 
     /// All items of a list, page by page.
     pub fn list<T: DeserializeOwned>(&self, path: &str) -> Result<Vec<T>, Failure> {
+        self.list_of(path, None)
+    }
+
+    /// The same, of the items that `filter` (`name=value`) asks for.
+    pub fn list_of<T: DeserializeOwned>(&self, path: &str, filter: Option<&str>) -> Result<Vec<T>, Failure> {
+        let filter = filter.map(|filter| format!("&{filter}")).unwrap_or_default();
         let mut items = Vec::new();
         let mut query = PageQuery { limit: Some(1000), after: None };
         loop {
             let after = query.after.as_deref().map(|id| format!("&after={}", encode(id))).unwrap_or_default();
-            let page: PageOf<T> = self.get(&format!("{path}?limit=1000{after}"))?;
+            let page: PageOf<T> = self.get(&format!("{path}?limit=1000{filter}{after}"))?;
             items.extend(page.items);
             match page.next {
                 Some(next) => query.after = Some(next),

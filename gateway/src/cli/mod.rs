@@ -6,7 +6,9 @@ mod client;
 mod completions;
 mod doctor;
 mod instance;
+mod open;
 mod serve;
+mod session;
 
 use std::process::ExitCode;
 
@@ -38,6 +40,14 @@ enum Command {
     Broker(broker::Command),
     /// Print completions for a shell, to be read by it at its start.
     Completions(completions::Options),
+    /// Sessions: who is, or was, connected.
+    #[command(subcommand)]
+    Session(session::Command),
+    /// Open a console: print the URL of its page.
+    Open(open::Options),
+    /// Print the API's description, as `GET /openapi.json` answers it.
+    #[command(hide = true)]
+    Openapi,
 }
 
 /// Runs the command line. Exit codes: 0 done, 1 failed, 2 wrong usage, 3 refused by the service.
@@ -50,10 +60,17 @@ pub fn main() -> ExitCode {
         Command::Broker(command) => {
             arguments.connection.client().and_then(|client| broker::run(command, &client))
         }
+        Command::Session(command) => {
+            arguments.connection.client().and_then(|client| session::run(command, &client))
+        }
+        Command::Open(options) => {
+            arguments.connection.client().and_then(|client| open::run(options, &client))
+        }
         Command::Completions(options) => {
             completions::run(&options, &mut Arguments::command());
             Ok(())
         }
+        Command::Openapi => openapi(),
     };
     let Err(failure) = done else { return ExitCode::SUCCESS };
     match failure {
@@ -70,6 +87,17 @@ pub fn main() -> ExitCode {
             ExitCode::from(3)
         }
     }
+}
+
+fn openapi() -> Result<(), Failure> {
+    say(crate::control::api::document().to_pretty_json().map_err(anyhow::Error::from)?);
+    Ok(())
+}
+
+/// Prints what the API answers.
+fn print(value: &impl serde::Serialize) -> Result<(), Failure> {
+    say(serde_json::to_string_pretty(value).map_err(anyhow::Error::from)?);
+    Ok(())
 }
 
 /// Prints a line; a reader that has gone away is no failure.

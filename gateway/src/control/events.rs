@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::Serialize;
 use tokio::sync::broadcast;
+use utoipa::ToSchema;
 
 use crate::broker::session::Session;
 use crate::broker::{Broker, Refusal};
@@ -19,7 +20,7 @@ use crate::metrics::Metrics;
 use super::store::WallTime;
 
 /// Something that happened. Fields that say nothing are left out.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, Serialize, ToSchema)]
 pub struct Event {
     /// `broker.opened`, `broker.closed`, `session.began`, `session.ended`, `session.refused`,
     /// `session.killed`, `instance.put`, `instance.removed`.
@@ -37,6 +38,7 @@ pub struct Event {
     pub instance_id: Option<String>,
     /// Where the client is.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
     pub client: Option<IpAddr>,
     /// Address and port of the broker.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -2,6 +2,7 @@
 //! here too, because brokers follow them.
 
 mod recovery;
+mod several;
 
 use std::collections::{HashMap, HashSet};
 use std::io::ErrorKind;
@@ -93,6 +94,8 @@ pub struct Opened {
     pub broker: Arc<Broker>,
     /// For its holder.
     pub token: Token,
+    /// It was not open before; else this is a further ticket.
+    pub new: bool,
     /// When it is closed if nobody uses it.
     pub expires_at: WallTime,
 }
@@ -187,7 +190,7 @@ impl Lifecycle {
                 held.expires_at
             }
         };
-        Ok(Opened { broker, token, expires_at })
+        Ok(Opened { broker, token, new: false, expires_at })
     }
 
     /// The steps: target, port, door, record, table, and the filter last, so that nothing is let in
@@ -225,7 +228,7 @@ impl Lifecycle {
         self.parts.events.say(Event::broker_opened(&broker));
         info!(broker_id = broker.id, instance_id = broker.instance_id, %endpoint, "broker opened");
         self.settle(&broker).await?;
-        Ok(Opened { broker, token, expires_at: row.expires_at })
+        Ok(Opened { broker, token, new: true, expires_at: row.expires_at })
     }
 
     fn broker_of(&self, row: &BrokerRow, target: crate::broker::Target, expires: Instant) -> Broker {

@@ -14,6 +14,7 @@ use tokio::task::{JoinHandle, JoinSet};
 
 use crate::broker::Refusal;
 use crate::config::Listen;
+use crate::control::api::code::Code;
 use crate::control::api::problem::{CONTENT_TYPE_PROBLEM, Problem};
 use crate::relay::answer::Answer;
 use crate::relay::stream::{ClientStream, Handshake, NoStream, Tls, receive};
@@ -116,9 +117,10 @@ async fn shake(stream: TcpStream, tls: &Tls, within: Duration) -> Option<ClientS
     match receive(stream, tls, within).await {
         Ok(stream) => Some(stream),
         Err(NoStream::Refused(refusal @ Refusal::TlsRequired, Some(mut plain))) => {
-            let (status, code) = refusal.answer();
-            let problem = Problem::new(status, code, refusal.to_string()).document().to_string();
-            Answer::new(status, CONTENT_TYPE_PROBLEM, "no-store", problem.into_bytes().into())
+            let problem = Problem::new(Code::TlsRequired, refusal.to_string());
+            // Text and numbers; they can be written.
+            let document = serde_json::to_vec(&problem.document()).unwrap_or_default();
+            Answer::new(problem.code().status(), CONTENT_TYPE_PROBLEM, "no-store", document.into())
                 .send(&mut plain)
                 .await;
             None

@@ -1,17 +1,43 @@
 //! `/v1/brokers`.
 
 use axum::Json;
-use axum::extract::rejection::{JsonRejection, QueryRejection};
+use axum::extract::rejection::{JsonRejection, PathRejection, QueryRejection};
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 
 use crate::broker::Stop;
 
 use super::Api;
+use super::openapi::problems;
 use super::problem::Problem;
 use super::wire::{BrokerView, CreateBroker, CreatedBroker, PageOf, PageQuery};
 
+problems!(
+    /// Of `POST /v1/brokers`.
+    CreateProblems: BadRequest, NoInstance, BadInstance, InstanceChanged, TooLarge, NotJson, NotOpened,
+    NoFreePort, StoreUnavailable, Stopping,
+);
+problems!(
+    /// Of the list.
+    ListProblems: BadRequest
+);
+problems!(
+    /// Of a call on one broker.
+    OneProblems: BadRequest, NoBroker
+);
+
 /// Opens a broker.
+#[utoipa::path(
+    post,
+    path = "/v1/brokers",
+    operation_id = "createBroker",
+    tag = "brokers",
+    request_body = CreateBroker,
+    responses(
+        (status = 201, description = "It is open; the only place where its ticket is shown", body = CreatedBroker),
+        CreateProblems,
+    ),
+)]
 pub async fn create(
     State(api): State<Api>,
     body: Result<Json<CreateBroker>, JsonRejection>,
@@ -22,6 +48,14 @@ pub async fn create(
 }
 
 /// Open brokers.
+#[utoipa::path(
+    get,
+    path = "/v1/brokers",
+    operation_id = "listBrokers",
+    tag = "brokers",
+    params(PageQuery),
+    responses((status = 200, description = "In the order of their ids", body = PageOf<BrokerView>), ListProblems),
+)]
 pub async fn list(
     State(api): State<Api>,
     query: Result<Query<PageQuery>, QueryRejection>,
@@ -40,13 +74,37 @@ pub async fn list(
 }
 
 /// One open broker.
-pub async fn show(State(api): State<Api>, Path(id): Path<String>) -> Result<Json<BrokerView>, Problem> {
+#[utoipa::path(
+    get,
+    path = "/v1/brokers/{id}",
+    operation_id = "showBroker",
+    tag = "brokers",
+    params(("id" = String, Path, description = "The broker")),
+    responses((status = 200, description = "It is open", body = BrokerView), OneProblems),
+)]
+pub async fn show(
+    State(api): State<Api>,
+    id: Result<Path<String>, PathRejection>,
+) -> Result<Json<BrokerView>, Problem> {
+    let Path(id) = id?;
     let (broker, expires_at) = api.lifecycle.broker(&id).ok_or_else(|| Problem::no_broker(&id))?;
     Ok(Json(BrokerView::new(&broker, expires_at, &api.broker_host)))
 }
 
 /// Closes a broker and ends its sessions.
-pub async fn close(State(api): State<Api>, Path(id): Path<String>) -> Result<StatusCode, Problem> {
+#[utoipa::path(
+    delete,
+    path = "/v1/brokers/{id}",
+    operation_id = "closeBroker",
+    tag = "brokers",
+    params(("id" = String, Path, description = "The broker")),
+    responses((status = 204, description = "It is closed"), OneProblems),
+)]
+pub async fn close(
+    State(api): State<Api>,
+    id: Result<Path<String>, PathRejection>,
+) -> Result<StatusCode, Problem> {
+    let Path(id) = id?;
     if api.lifecycle.close(&id, "closed", Stop::Closed).await {
         Ok(StatusCode::NO_CONTENT)
     } else {

@@ -11,9 +11,33 @@ use futures_util::stream::unfold;
 use tokio::sync::broadcast::error::RecvError;
 
 use super::Api;
+use super::openapi::problems;
+
+problems!(
+    /// Only those about the key.
+    Problems:
+);
 
 /// A listener that falls behind misses events and is told how many (`event: lost`); it holds nothing
 /// up, and is not held in memory.
+#[utoipa::path(
+    get,
+    path = "/v1/events",
+    operation_id = "listenToEvents",
+    tag = "events",
+    responses(
+        (
+            status = 200,
+            description = "Server-sent events, from now on and without end: the name of each is the \
+                           field `event` of its data, its data one line of JSON (schema `Event`). \
+                           `event: lost` carries the number of events that this listener missed, and \
+                           a comment comes every 15 s where nothing else does.",
+            content_type = "text/event-stream",
+            body = String,
+        ),
+        Problems,
+    ),
+)]
 pub async fn stream(State(api): State<Api>) -> Sse<impl Stream<Item = Result<Event, Infallible>>> {
     let events = unfold(api.events.listen(), async |mut events| {
         let event = match events.recv().await {

@@ -1,15 +1,41 @@
 //! `/v1/instances`.
 
 use axum::Json;
-use axum::extract::rejection::{JsonRejection, QueryRejection};
+use axum::extract::rejection::{JsonRejection, PathRejection, QueryRejection};
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 
 use super::Api;
+use super::openapi::problems;
 use super::problem::Problem;
 use super::wire::{ImportInstances, Imported, InstanceView, PageOf, PageQuery, PutInstance};
 
+problems!(
+    /// Of the list.
+    ListProblems: BadRequest, StoreUnavailable
+);
+problems!(
+    /// Of reading one.
+    OneProblems: BadRequest, NoInstance, StoreUnavailable
+);
+problems!(
+    /// Of removing one.
+    RemoveProblems: BadRequest, NoInstance, StoreUnavailable, Stopping
+);
+problems!(
+    /// Of writing one.
+    PutProblems: BadRequest, TooLarge, NotJson, StoreUnavailable, Stopping
+);
+
 /// All instances.
+#[utoipa::path(
+    get,
+    path = "/v1/instances",
+    operation_id = "listInstances",
+    tag = "instances",
+    params(PageQuery),
+    responses((status = 200, description = "In the order of their ids", body = PageOf<InstanceView>), ListProblems),
+)]
 pub async fn list(
     State(api): State<Api>,
     query: Result<Query<PageQuery>, QueryRejection>,
@@ -22,12 +48,37 @@ pub async fn list(
 }
 
 /// One instance.
-pub async fn show(State(api): State<Api>, Path(id): Path<String>) -> Result<Json<InstanceView>, Problem> {
+#[utoipa::path(
+    get,
+    path = "/v1/instances/{id}",
+    operation_id = "showInstance",
+    tag = "instances",
+    params(("id" = String, Path, description = "The instance")),
+    responses((status = 200, description = "It is known", body = InstanceView), OneProblems),
+)]
+pub async fn show(
+    State(api): State<Api>,
+    id: Result<Path<String>, PathRejection>,
+) -> Result<Json<InstanceView>, Problem> {
+    let Path(id) = id?;
     let row = api.store.instance(&id).await?.ok_or_else(|| Problem::no_instance(&id))?;
     Ok(Json(row.into()))
 }
 
+problems!(
+    /// Of writing many.
+    ImportProblems: BadRequest, TooLarge, NotJson, StoreUnavailable, Stopping
+);
+
 /// Writes all instances of the body, or none.
+#[utoipa::path(
+    post,
+    path = "/v1/instances",
+    operation_id = "importInstances",
+    tag = "instances",
+    request_body = ImportInstances,
+    responses((status = 200, description = "All are written", body = Imported), ImportProblems),
+)]
 pub async fn import(
     State(api): State<Api>,
     body: Result<Json<ImportInstances>, JsonRejection>,
@@ -38,11 +89,25 @@ pub async fn import(
 }
 
 /// Writes an instance, and points its brokers at the new place.
+#[utoipa::path(
+    put,
+    path = "/v1/instances/{id}",
+    operation_id = "putInstance",
+    tag = "instances",
+    params(("id" = String, Path, description = "The instance")),
+    request_body = PutInstance,
+    responses(
+        (status = 200, description = "It was known, and is written over", body = InstanceView),
+        (status = 201, description = "It is new", body = InstanceView),
+        PutProblems,
+    ),
+)]
 pub async fn put(
     State(api): State<Api>,
-    Path(id): Path<String>,
+    id: Result<Path<String>, PathRejection>,
     body: Result<Json<PutInstance>, JsonRejection>,
 ) -> Result<(StatusCode, Json<InstanceView>), Problem> {
+    let Path(id) = id?;
     let Json(body) = body?;
     let row = body.into_row(id)?;
     let new = api.lifecycle.put_instance(row.clone()).await?;
@@ -51,7 +116,19 @@ pub async fn put(
 }
 
 /// Removes an instance, and closes its brokers.
-pub async fn remove(State(api): State<Api>, Path(id): Path<String>) -> Result<StatusCode, Problem> {
+#[utoipa::path(
+    delete,
+    path = "/v1/instances/{id}",
+    operation_id = "removeInstance",
+    tag = "instances",
+    params(("id" = String, Path, description = "The instance")),
+    responses((status = 204, description = "It is removed, its brokers are closed"), RemoveProblems),
+)]
+pub async fn remove(
+    State(api): State<Api>,
+    id: Result<Path<String>, PathRejection>,
+) -> Result<StatusCode, Problem> {
+    let Path(id) = id?;
     if api.lifecycle.remove_instance(&id).await? {
         Ok(StatusCode::NO_CONTENT)
     } else {

@@ -1,9 +1,12 @@
 //! The HTTP API: routes, the key, and what the answers look like. Wire types are in `wire` and go no
 //! further than the handlers.
 
+pub mod action;
 mod brokers;
+pub mod code;
 mod events;
 mod instances;
+mod openapi;
 pub mod problem;
 mod sessions;
 pub mod wire;
@@ -14,14 +17,18 @@ use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::HeaderMap;
 use axum::http::header::{AUTHORIZATION, CACHE_CONTROL, HeaderValue};
-use axum::middleware::{Next, from_fn_with_state};
-use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::middleware::{Next, from_fn_with_state, map_response};
+use axum::response::Response;
+use utoipa::OpenApi as _;
+use utoipa::openapi::OpenApi;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use super::access::Key;
 use super::events::Events;
 use super::lifecycle::Lifecycle;
 use super::store::Store;
+use code::Code;
 use problem::Problem;
 use wire::IMPORT_BODY_MAX;
 
@@ -45,36 +52,70 @@ pub struct Api {
 /// Largest body that is read.
 const BODY_MAX: usize = 64 * 1024;
 
-/// All calls below `/v1`. Each needs the key.
+/// The calls that need the key.
+fn keyed() -> OpenApiRouter<Api> {
+    OpenApiRouter::with_openapi(openapi::Frame::openapi())
+        .routes(routes!(brokers::create, brokers::list))
+        .routes(routes!(brokers::show, brokers::close))
+        .routes(routes!(instances::list))
+        .merge(
+            OpenApiRouter::new()
+                .routes(routes!(instances::import))
+                .layer(DefaultBodyLimit::max(IMPORT_BODY_MAX)),
+        )
+        .routes(routes!(instances::show, instances::put, instances::remove))
+        .routes(routes!(sessions::list))
+        .routes(routes!(sessions::show, sessions::kill))
+        .routes(routes!(events::stream))
+}
+
+/// The calls that do without it, or answer in their own way who shows none.
+fn unkeyed() -> OpenApiRouter<Api> {
+    OpenApiRouter::new().routes(routes!(openapi::show)).routes(routes!(action::by_query, action::by_form))
+}
+
+/// The API's description.
+pub fn document() -> OpenApi {
+    keyed().merge(unkeyed()).into_openapi()
+}
+
+/// All calls.
 pub fn routes(api: Api) -> Router {
-    let import = post(instances::import).layer(DefaultBodyLimit::max(IMPORT_BODY_MAX));
-    Router::new()
-        .route("/v1/brokers", post(brokers::create).get(brokers::list))
-        .route("/v1/brokers/{id}", get(brokers::show).delete(brokers::close))
-        .route("/v1/instances", import.get(instances::list))
-        .route("/v1/instances/{id}", get(instances::show).put(instances::put).delete(instances::remove))
-        .route("/v1/sessions", get(sessions::list))
-        .route("/v1/sessions/{id}", get(sessions::show).delete(sessions::kill))
-        .route("/v1/events", get(events::stream))
+    let keyed = Router::from(keyed())
         .fallback(async || Problem::no_such_call())
         .method_not_allowed_fallback(async || Problem::method_not_allowed())
+        .layer(from_fn_with_state(api.clone(), with_key));
+    let unkeyed = Router::from(unkeyed()).method_not_allowed_fallback(async || Problem::method_not_allowed());
+    keyed
+        .merge(unkeyed)
         .layer(DefaultBodyLimit::max(BODY_MAX))
-        .layer(from_fn_with_state(api.clone(), with_key))
+        .layer(map_response(without_store))
         .with_state(api)
 }
 
-async fn with_key(State(api): State<Api>, request: Request, next: Next) -> Response {
-    let mut response = match shown_key(request.headers()) {
-        Some(key) if api.key.is(key) => next.run(request).await,
-        Some(_) => Problem::new(401, "wrong_key", "this is not the API key").into_response(),
-        None => {
-            let detail = "show the API key: Authorization: Bearer KEY, or X-API-Key: KEY";
-            Problem::new(401, "no_key", detail).into_response()
-        }
-    };
-    // Answers hold tickets.
+/// Answers hold tickets.
+async fn without_store(mut response: Response) -> Response {
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
+}
+
+async fn with_key(State(api): State<Api>, request: Request, next: Next) -> Result<Response, Problem> {
+    api.check_key(request.headers())?;
+    Ok(next.run(request).await)
+}
+
+impl Api {
+    /// Whether the caller may.
+    fn check_key(&self, headers: &HeaderMap) -> Result<(), Problem> {
+        match shown_key(headers) {
+            Some(key) if self.key.is(key) => Ok(()),
+            Some(_) => Err(Problem::new(Code::WrongKey, "this is not the API key")),
+            None => {
+                let detail = "show the API key: Authorization: Bearer KEY, or X-API-Key: KEY";
+                Err(Problem::new(Code::NoKey, detail))
+            }
+        }
+    }
 }
 
 fn shown_key(headers: &HeaderMap) -> Option<&str> {

@@ -1,15 +1,37 @@
 //! `/v1/sessions`.
 
 use axum::Json;
-use axum::extract::rejection::QueryRejection;
+use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 
 use super::Api;
+use super::openapi::problems;
 use super::problem::Problem;
 use super::wire::{PageOf, SessionQuery, SessionState, SessionView};
 
+problems!(
+    /// Of the list.
+    ListProblems: BadRequest, StoreUnavailable
+);
+problems!(
+    /// Of reading one.
+    OneProblems: BadRequest, NoSession, StoreUnavailable
+);
+problems!(
+    /// Of ending one.
+    KillProblems: BadRequest, NoSession
+);
+
 /// Sessions, live and past.
+#[utoipa::path(
+    get,
+    path = "/v1/sessions",
+    operation_id = "listSessions",
+    tag = "sessions",
+    params(SessionQuery),
+    responses((status = 200, description = "In the order of their ids", body = PageOf<SessionView>), ListProblems),
+)]
 pub async fn list(
     State(api): State<Api>,
     query: Result<Query<SessionQuery>, QueryRejection>,
@@ -27,13 +49,37 @@ pub async fn list(
 }
 
 /// One session.
-pub async fn show(State(api): State<Api>, Path(id): Path<String>) -> Result<Json<SessionView>, Problem> {
+#[utoipa::path(
+    get,
+    path = "/v1/sessions/{id}",
+    operation_id = "showSession",
+    tag = "sessions",
+    params(("id" = String, Path, description = "The session")),
+    responses((status = 200, description = "It is known", body = SessionView), OneProblems),
+)]
+pub async fn show(
+    State(api): State<Api>,
+    id: Result<Path<String>, PathRejection>,
+) -> Result<Json<SessionView>, Problem> {
+    let Path(id) = id?;
     let row = api.store.session(&id).await?.ok_or_else(|| Problem::no_session(&id))?;
     Ok(Json(SessionView::new(row, api.lifecycle.sessions().get(&id).as_deref())))
 }
 
 /// Ends a session; its ticket lets nobody in any more.
-pub async fn kill(State(api): State<Api>, Path(id): Path<String>) -> Result<StatusCode, Problem> {
+#[utoipa::path(
+    delete,
+    path = "/v1/sessions/{id}",
+    operation_id = "killSession",
+    tag = "sessions",
+    params(("id" = String, Path, description = "The session")),
+    responses((status = 204, description = "It was told to end"), KillProblems),
+)]
+pub async fn kill(
+    State(api): State<Api>,
+    id: Result<Path<String>, PathRejection>,
+) -> Result<StatusCode, Problem> {
+    let Path(id) = id?;
     match api.lifecycle.kill(&id) {
         Some(_) => Ok(StatusCode::NO_CONTENT),
         None => Err(Problem::no_session(&id)),

@@ -6,8 +6,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use clap::ValueEnum;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
 
 use crate::broker::session::Session;
 use crate::broker::{Broker, Protocol, Secret};
@@ -17,13 +19,14 @@ use crate::control::store::{self, InstanceRow, SessionRow, WallTime};
 use super::problem::Problem;
 
 /// `POST /v1/brokers`.
-#[derive(Debug, Default, Deserialize, Serialize)]
+#[derive(Debug, Default, Deserialize, Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CreateBroker {
     /// The instance whose console is asked for.
     pub instance_id: String,
     /// Seconds until the broker is closed if nobody uses it.
     #[serde(skip_serializing_if = "Option::is_none", default)]
+    #[schema(minimum = 1, maximum = 86_400)]
     pub ttl_s: Option<u64>,
     /// Address or prefix that clients come from.
     #[serde(skip_serializing_if = "Option::is_none", default)]
@@ -37,7 +40,7 @@ pub struct CreateBroker {
 }
 
 /// Whether clients need a ticket.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, ToSchema, ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum TicketRule {
     /// They do.
@@ -74,13 +77,14 @@ fn prefix(text: &str) -> Result<IpNet, Problem> {
 }
 
 /// A broker, without its ticket.
-#[derive(Debug, Deserialize, Serialize)]
+#[derive(Debug, Deserialize, Serialize, ToSchema)]
 pub struct BrokerView {
     /// Its id.
     pub broker_id: String,
     /// Name that clients are given.
     pub broker_host: String,
     /// Address.
+    #[schema(value_type = String)]
     pub broker_ip: IpAddr,
     /// Port.
     pub broker_port: u16,
@@ -94,6 +98,7 @@ pub struct BrokerView {
     pub sessions: usize,
     /// Prefix that clients come from.
     #[serde(skip_serializing_if = "Option::is_none", default)]
+    #[schema(value_type = Option<String>)]
     pub client: Option<IpNet>,
     /// Whether clients need a ticket.
     pub tickets: TicketRule,
@@ -125,7 +130,7 @@ impl BrokerView {
 }
 
 /// The answer to `POST /v1/brokers`: the only place where a ticket is shown.
-#[derive(Debug, Deserialize, Serialize)]
+#[derive(Debug, Deserialize, Serialize, ToSchema)]
 pub struct CreatedBroker {
     /// The broker.
     #[serde(flatten)]
@@ -159,24 +164,38 @@ impl CreatedBroker {
 }
 
 /// `PUT /v1/instances/ID`, and a row of an import.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PutInstance {
     /// Has to be the id of the path, if given at all; a row of an import has no other.
     #[serde(skip_serializing_if = "Option::is_none", default)]
+    #[schema(max_length = 255)]
     pub instance_id: Option<String>,
     /// `kvm` (the default) or `lxc`.
     #[serde(default = "kvm")]
+    #[schema(value_type = Hypervisor, default = "kvm")]
     pub hypervisor: String,
     /// Name or address of the hypervisor.
     pub host: String,
     /// TCP port of the console.
+    #[schema(minimum = 1)]
     pub graphics_port: u16,
     /// What the console speaks.
     pub graphics_protocol: Protocol,
     /// Written and never read back.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub graphics_passwd: Option<String>,
+}
+
+/// What runs instances, for the API's description.
+#[derive(ToSchema)]
+#[schema(rename_all = "lowercase")]
+#[expect(dead_code, reason = "only its schema is used: rows of other programs may say more")]
+enum Hypervisor {
+    /// A virtual machine.
+    Kvm,
+    /// A container.
+    Lxc,
 }
 
 fn kvm() -> String {
@@ -221,7 +240,7 @@ impl PutInstance {
 }
 
 /// `POST /v1/instances`: as many `PUT /v1/instances/ID`, of which all are done or none.
-#[derive(Debug, Deserialize, Serialize)]
+#[derive(Debug, Deserialize, Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ImportInstances {
     /// At most [`IMPORT_MAX`], each with its id, and no id twice.
@@ -256,7 +275,7 @@ impl ImportInstances {
 }
 
 /// The answer to `POST /v1/instances`.
-#[derive(Debug, Deserialize, Serialize)]
+#[derive(Debug, Deserialize, Serialize, ToSchema)]
 pub struct Imported {
     /// Instances that are new.
     pub created: u64,
@@ -271,17 +290,19 @@ impl From<store::Imported> for Imported {
 }
 
 /// An instance.
-#[derive(Debug, Deserialize, Serialize)]
+#[derive(Debug, Deserialize, Serialize, ToSchema)]
 pub struct InstanceView {
     /// As the cloud names it.
     pub instance_id: String,
     /// `kvm` or `lxc`.
+    #[schema(value_type = Hypervisor)]
     pub hypervisor: String,
     /// Name or address of the hypervisor.
     pub host: String,
     /// TCP port of the console.
     pub graphics_port: u16,
     /// What the console speaks.
+    #[schema(value_type = Protocol)]
     pub graphics_protocol: String,
 }
 
@@ -293,7 +314,7 @@ impl From<InstanceRow> for InstanceView {
 }
 
 /// A session.
-#[derive(Debug, Deserialize, Serialize)]
+#[derive(Debug, Deserialize, Serialize, ToSchema)]
 pub struct SessionView {
     /// Its id.
     pub session_id: String,
@@ -302,6 +323,7 @@ pub struct SessionView {
     /// Its instance.
     pub instance_id: String,
     /// What the console speaks.
+    #[schema(value_type = Protocol)]
     pub graphics_protocol: String,
     /// Where it comes from.
     pub client: String,
@@ -347,10 +369,12 @@ impl SessionView {
 }
 
 /// Which sessions are asked for.
-#[derive(Debug, Default, Deserialize, Serialize)]
+#[derive(Debug, Default, Deserialize, Serialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub struct SessionQuery {
     /// At most so many, 1 to 1000.
+    #[param(minimum = 1, maximum = 1000, default = 100)]
     pub limit: Option<u32>,
     /// Only ids behind this one.
     pub after: Option<String>,
@@ -359,7 +383,7 @@ pub struct SessionQuery {
 }
 
 /// Whether a session has a connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, ToSchema, ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum SessionState {
     /// It has.
@@ -369,11 +393,13 @@ pub enum SessionState {
 }
 
 /// Which part of a list is asked for.
-#[derive(Debug, Default, Deserialize, Serialize)]
+#[derive(Debug, Default, Deserialize, Serialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub struct PageQuery {
     /// At most so many, 1 to 1000.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[param(minimum = 1, maximum = 1000, default = 100)]
     pub limit: Option<u32>,
     /// Only ids behind this one.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -408,7 +434,7 @@ fn bounded(limit: Option<u32>) -> Result<u32, Problem> {
 }
 
 /// A part of a list; another one follows behind `next`.
-#[derive(Debug, Deserialize, Serialize)]
+#[derive(Debug, Deserialize, Serialize, ToSchema)]
 pub struct PageOf<T> {
     /// In the order of their ids.
     pub items: Vec<T>,

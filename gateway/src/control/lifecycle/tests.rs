@@ -393,3 +393,25 @@ async fn nothing_opens_after_the_stop() {
     // The store keeps what may go on after the next start.
     assert_eq!(bench.store.open_brokers().await.expect("answers").len(), 1);
 }
+
+#[tokio::test]
+async fn several_brokers_open_or_none_does() {
+    let bench = Bench::new().await;
+    let shared = bench.lifecycle.open(wish("i-1")).await.expect("opens");
+    let tickets = async || bench.store.tickets(&shared.broker.id).await.expect("answers").len();
+    // An instance that is not there: no port was touched.
+    let error = bench.lifecycle.open_all(vec![wish("i-1"), wish("i-2")]).await.expect_err("no such instance");
+    assert!(matches!(error, OpenError::Inventory(InventoryError::Unknown(_))), "{error}");
+    bench.holds(1, 1).await;
+    // A range that is full after the second: that one is closed, the shared one has no further ticket.
+    let again = Wish { reuse: true, ..wish("i-1") };
+    let error = bench.lifecycle.open_all(vec![again, wish("i-1"), wish("i-1")]).await.expect_err("full");
+    assert!(matches!(error, OpenError::NoFreePort(_)), "{error}");
+    bench.holds(1, 2).await;
+    assert_eq!(tickets().await, 1);
+    let all = bench.lifecycle.open_all(vec![Wish { reuse: true, ..wish("i-1") }; 2]).await.expect("opens");
+    assert!(all.iter().all(|opened| !opened.new && opened.broker.id == shared.broker.id));
+    assert_ne!(all[0].token, all[1].token);
+    bench.holds(1, 2).await;
+    assert_eq!(tickets().await, 3);
+}

@@ -134,6 +134,16 @@ impl Store {
         write.commit().await.map_err(failed(WHAT))
     }
 
+    /// Removes a ticket that nobody was given.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn remove_ticket(&self, ticket: &[u8; 32]) -> Result<(), StoreError> {
+        let remove = sqlx::query("DELETE FROM ticket WHERE hash = $1").bind(hex(ticket));
+        remove.execute(&self.pool).await.map_err(failed("remove ticket"))?;
+        Ok(())
+    }
+
     /// Records that a broker was closed, and why. The first record stands.
     ///
     /// # Errors

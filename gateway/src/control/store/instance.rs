@@ -143,6 +143,23 @@ impl Store {
         rows.and_then(|rows| rows.iter().map(read).collect()).map_err(failed("list instances"))
     }
 
+    /// At most `limit` rows behind the first `offset`, in the order of their ids, and how many there are.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn instances_at(&self, offset: u32, limit: u32) -> Result<(Vec<InstanceRow>, u64), StoreError> {
+        const WHAT: &str = "list instances";
+        // Of one moment: both in one transaction.
+        let mut look = self.pool.begin().await.map_err(failed(WHAT))?;
+        let count = sqlx::query_scalar("SELECT COUNT(*) FROM instance").fetch_one(&mut *look).await;
+        let count: i64 = count.map_err(failed(WHAT))?;
+        let query = format!("SELECT {COLUMNS} FROM instance ORDER BY instance_id LIMIT $1 OFFSET $2");
+        let query = sqlx::query(sqlx::AssertSqlSafe(query)).bind(limit).bind(offset);
+        let rows = query.fetch_all(&mut *look).await;
+        let rows = rows.and_then(|rows| rows.iter().map(read).collect()).map_err(failed(WHAT))?;
+        Ok((rows, count.unsigned_abs()))
+    }
+
     /// Removes the row. Returns whether there was one.
     ///
     /// # Errors
