@@ -225,11 +225,14 @@ fn sessions_are_shown_and_ended_by_the_command_line(backend: &str) {
     echoes(&mut session, b"hello");
     let mut other = open_with(first.endpoint, Some(&second)).expect("a session");
 
-    let live = json(&["session", "list", "--state", "live", "--json"]);
-    assert_eq!(live.as_array().map(Vec::len), Some(2), "{live}");
-    let sent = |session: &&Value| session["up_bytes"] == 5;
-    let id = live.as_array().expect("a list").iter().find(sent).expect("the first")["session_id"].clone();
-    let id = id.as_str().expect("an id");
+    // What moves is reported now and then.
+    let id = wait_for("the bytes of the first session", || {
+        let live = json(&["session", "list", "--state", "live", "--json"]);
+        assert_eq!(live.as_array().map(Vec::len), Some(2), "{live}");
+        let first = live.as_array()?.iter().find(|session| session["up_bytes"] == 5)?;
+        first["session_id"].as_str().map(str::to_owned)
+    });
+    let id = id.as_str();
     assert_eq!(ask(&["session", "kill", id]).0, Some(0));
     assert!(closed(&mut session).is_some());
     wait_for("the end to be recorded", || {
