@@ -18,6 +18,8 @@ pub struct Segment {
 
 /// [`Segment::flags`]: the acknowledgment field is significant.
 pub const ACK: u8 = 0x10;
+/// [`Segment::flags`]: ends a connection that does not exist.
+pub const RST: u8 = 0x04;
 /// [`Segment::flags`]: opens a connection.
 pub const SYN: u8 = 0x02;
 

@@ -1,7 +1,7 @@
 //! The rule: what is judged, and what becomes of it. One function for both hooks.
 
 use crate::layout::{Address, BrokerKey, OPEN, PortRange, Slot};
-use crate::packet::{ACK, Segment};
+use crate::packet::{ACK, RST, Segment};
 
 /// What the filter decided for a packet; also the index of its counter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,13 +50,14 @@ pub trait Tables {
 
 /// Judges a packet by its TCP segment; `None` is a packet without one.
 ///
-/// Only segments without ACK are judged: new connections and the odd flags of scanners. The stack
-/// answers every ACK-bearing segment alike for open and closed ports, and dropping those breaks
-/// the host's own outgoing connections and sessions that are just being closed.
+/// Only segments without ACK and without RST are judged: new connections and the odd flags of scanners.
+/// The stack answers every ACK-bearing segment alike for open and closed ports, and a reset never;
+/// dropping either breaks the host's own outgoing connections and sessions that are just being closed:
+/// what answers a segment to a socket that is gone is a reset without ACK (RFC 9293 section 3.10.7.1).
 #[inline(always)]
 pub fn judge(segment: Option<Segment>, tables: &impl Tables) -> Verdict {
     let Some(segment) = segment else { return Verdict::NotJudged };
-    if segment.flags & ACK != 0 {
+    if segment.flags & (ACK | RST) != 0 {
         return Verdict::NotJudged;
     }
     match tables.range(&segment.address) {

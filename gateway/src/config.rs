@@ -11,6 +11,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use serde::Deserialize;
 
+use crate::broker::session::Limits;
 use crate::kernel::load::Hook;
 
 /// The file, key by key.
@@ -26,6 +27,7 @@ struct Raw {
     range: RawRange,
     broker: RawBroker,
     session: RawSession,
+    sessions: RawSessions,
     targets: RawTargets,
     filter: RawFilter,
     tls: RawTls,
@@ -45,7 +47,6 @@ struct RawRange {
 #[serde(deny_unknown_fields, default)]
 struct RawBroker {
     ttl_s: Option<u64>,
-    linger_s: Option<u64>,
     rest_s: Option<u64>,
 }
 
@@ -59,12 +60,24 @@ struct RawSession {
     peer_timeout_s: Option<u64>,
     idle_s: Option<u64>,
     max_s: Option<u64>,
+    reconnect_s: Option<u64>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct RawSessions {
+    max: usize,
+    per_instance: usize,
+    per_client: usize,
+    keep: Option<u32>,
+    keep_days: Option<u16>,
 }
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 struct RawTargets {
     allow: Vec<IpNet>,
+    secrets: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -92,7 +105,7 @@ struct RawListen {
 
 /// Every key, as written in the file. `filter.backend` is `PORTCULLIS_FILTER_BACKEND` in the
 /// environment.
-pub const KEYS: [&str; 31] = [
+pub const KEYS: [&str; 37] = [
     "broker_host",
     "addresses",
     "interfaces",
@@ -103,7 +116,6 @@ pub const KEYS: [&str; 31] = [
     "range.last",
     "range.exclude",
     "broker.ttl_s",
-    "broker.linger_s",
     "broker.rest_s",
     "session.first_byte_s",
     "session.header_s",
@@ -112,7 +124,14 @@ pub const KEYS: [&str; 31] = [
     "session.peer_timeout_s",
     "session.idle_s",
     "session.max_s",
+    "session.reconnect_s",
+    "sessions.max",
+    "sessions.per_instance",
+    "sessions.per_client",
+    "sessions.keep",
+    "sessions.keep_days",
     "targets.allow",
+    "targets.secrets",
     "filter.backend",
     "filter.hook",
     "tls.certificate",
@@ -187,8 +206,12 @@ pub struct Config {
     pub exclude: HashSet<u16>,
     /// An unused broker is closed after this.
     pub ttl: Duration,
-    /// A used broker is closed so long after its last session.
-    pub linger: Duration,
+    /// A session waits so long for its client to come back; then it is over, and a used broker with it.
+    pub reconnect: Duration,
+    /// How many sessions there may be.
+    pub limits: Limits,
+    /// How many past sessions are kept, and for how long.
+    pub keep_sessions: (u32, Duration),
     /// A closed port is not lent again for so long.
     pub rest: Duration,
     /// From a connection to its first byte.
@@ -207,6 +230,8 @@ pub struct Config {
     pub max: Duration,
     /// Networks that targets may be in; empty for all.
     pub allow: Vec<IpNet>,
+    /// Whether the gateway authenticates to consoles itself; otherwise clients do.
+    pub inject_secrets: bool,
     /// Which filter is wanted.
     pub backend: Backend,
     /// Which hook is wanted; `None` chooses.
@@ -300,7 +325,6 @@ fn set(table: &mut toml::Table, key: &'static str, value: &str) -> Result<(), Co
 
 impl Raw {
     fn meant(self) -> Result<Config, ConfigError> {
-        let seconds = |value: Option<u64>, default| Duration::from_secs(value.unwrap_or(default));
         let addresses = self.addresses()?;
         let broker_host = self.broker_host.unwrap_or_else(|| addresses[0].to_string());
         let tls = self.tls.files()?;
@@ -313,7 +337,7 @@ impl Raw {
                 Some(path) => path,
                 None => default_state_dir().ok_or_else(|| wrong("state_dir", "", "name a folder"))?,
             },
-            stop_grace: seconds(self.stop_grace_s, 10),
+            stop_grace: seconds("stop_grace_s", self.stop_grace_s, 10)?,
             cores: match self.cores {
                 0 => std::thread::available_parallelism().map_or(1, usize::from),
                 cores @ 1..=256 => cores,
@@ -321,17 +345,31 @@ impl Raw {
             },
             exclude: self.range.exclude.into_iter().collect(),
             range,
-            ttl: positive("broker.ttl_s", seconds(self.broker.ttl_s, 60))?,
-            linger: seconds(self.broker.linger_s, 30),
-            rest: seconds(self.broker.rest_s, 120),
-            first_byte: positive("session.first_byte_s", seconds(self.session.first_byte_s, 10))?,
-            header: positive("session.header_s", seconds(self.session.header_s, 10))?,
-            tls_handshake: positive("session.tls_s", seconds(self.session.tls_s, 10))?,
-            dial: positive("session.dial_s", seconds(self.session.dial_s, 10))?,
-            peer_timeout: seconds(self.session.peer_timeout_s, 30),
-            idle: seconds(self.session.idle_s, 0),
-            max: seconds(self.session.max_s, 0),
+            ttl: positive("broker.ttl_s", self.broker.ttl_s, 60)?,
+            reconnect: seconds("session.reconnect_s", self.session.reconnect_s, 30)?,
+            limits: Limits {
+                total: self.sessions.max,
+                per_instance: self.sessions.per_instance,
+                per_client: self.sessions.per_client,
+            },
+            keep_sessions: (
+                self.sessions.keep.unwrap_or(1_000_000),
+                Duration::from_secs(u64::from(self.sessions.keep_days.unwrap_or(30)) * 24 * 60 * 60),
+            ),
+            rest: seconds("broker.rest_s", self.broker.rest_s, 120)?,
+            first_byte: positive("session.first_byte_s", self.session.first_byte_s, 10)?,
+            header: positive("session.header_s", self.session.header_s, 10)?,
+            tls_handshake: positive("session.tls_s", self.session.tls_s, 10)?,
+            dial: positive("session.dial_s", self.session.dial_s, 10)?,
+            peer_timeout: seconds("session.peer_timeout_s", self.session.peer_timeout_s, 30)?,
+            idle: seconds("session.idle_s", self.session.idle_s, 0)?,
+            max: seconds("session.max_s", self.session.max_s, 0)?,
             allow: self.targets.allow,
+            inject_secrets: match self.targets.secrets.as_deref() {
+                None | Some("inject") => true,
+                Some("pass") => false,
+                Some(other) => return Err(wrong("targets.secrets", other, "inject or pass")),
+            },
             backend: match self.filter.backend.as_deref() {
                 None | Some("auto") => Backend::Auto,
                 Some("ebpf") => Backend::Ebpf,
@@ -354,7 +392,7 @@ impl Raw {
 
     /// The broker addresses: as written, or what `broker_host` resolves to.
     fn addresses(&self) -> Result<Vec<IpAddr>, ConfigError> {
-        let mut addresses = self.addresses.clone();
+        let mut addresses: Vec<IpAddr> = self.addresses.iter().map(IpAddr::to_canonical).collect();
         if let (true, Some(host)) = (addresses.is_empty(), &self.broker_host) {
             let resolved = (host.as_str(), 0).to_socket_addrs();
             let resolved = resolved.map_err(|error| wrong("broker_host", host, error.to_string()))?;
@@ -383,8 +421,21 @@ fn range(first: u16, last: u16) -> Result<RangeInclusive<u16>, ConfigError> {
     Ok(first..=last)
 }
 
-fn positive(key: &'static str, time: Duration) -> Result<Duration, ConfigError> {
-    if time.is_zero() { Err(wrong(key, 0, "at least 1")) } else { Ok(time) }
+/// A year: more is a mistake, and sums of times stay far from what clocks can hold.
+const SECONDS_MAX: u64 = 366 * 24 * 60 * 60;
+
+fn seconds(key: &'static str, value: Option<u64>, default: u64) -> Result<Duration, ConfigError> {
+    match value.unwrap_or(default) {
+        value @ 0..=SECONDS_MAX => Ok(Duration::from_secs(value)),
+        value => Err(wrong(key, value, format!("at most {SECONDS_MAX}, a year"))),
+    }
+}
+
+fn positive(key: &'static str, value: Option<u64>, default: u64) -> Result<Duration, ConfigError> {
+    match seconds(key, value, default)? {
+        Duration::ZERO => Err(wrong(key, 0, "at least 1")),
+        time => Ok(time),
+    }
 }
 
 impl RawTls {

@@ -1,6 +1,7 @@
 //! Wiring: builds the parts in order, runs them, and stops them in reverse.
 
 use std::fs::File;
+use std::io::Write;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
@@ -15,11 +16,13 @@ use tracing::{error, info, warn};
 
 use crate::broker::Doors;
 use crate::broker::allocator::{Allocator, Ports};
+use crate::broker::session::Sessions;
 use crate::broker::table::Table;
 use crate::config::{Backend, BrokerTls, Config};
 use crate::control::access::Key;
 use crate::control::api::{self, Api};
 use crate::control::desk::ControlDesk;
+use crate::control::events::Events;
 use crate::control::inventory::Inventory;
 use crate::control::lifecycle::{Lifecycle, Parts, Times};
 use crate::control::store::{Store, WallTime};
@@ -46,6 +49,8 @@ mod observe;
 
 /// How often brokers that nobody uses are looked for.
 const REAP: Duration = Duration::from_secs(1);
+/// Time that the last records have to be written in.
+const RECORD: Duration = Duration::from_secs(5);
 /// How often closed brokers are forgotten, and how long the store remembers them.
 const FORGET: Duration = Duration::from_secs(60 * 60);
 const REMEMBER: Duration = Duration::from_secs(24 * 60 * 60);
@@ -92,6 +97,9 @@ struct Daemon {
     lifecycle: Arc<Lifecycle>,
     gate: Gate,
     keeper: JoinHandle<()>,
+    /// Records the ends of sessions.
+    recorder: tokio::task::JoinHandle<()>,
+    shared: Arc<Shared>,
     servers: Vec<tokio::task::JoinHandle<std::io::Result<()>>>,
     tasks: Vec<tokio::task::JoinHandle<()>>,
     stop: watch::Sender<bool>,
@@ -105,21 +113,34 @@ impl Daemon {
         let key = config.state_dir.join("api.key");
         let key = Key::load(&key).with_context(|| format!("API key {}", key.display()))?;
         let store = Store::open(&config.state_dir.join("store.db")).await?;
-        let allocator = recover(&store, &config).await?;
+        let allocator = Allocator::new(Ports {
+            addresses: config.addresses.clone(),
+            range: config.range.clone(),
+            exclude: config.exclude.clone(),
+            rest: config.rest,
+        });
         let api_port = ControlPort::bind("the API", config.api, handshake.as_ref()).await?;
         let metrics_port = ControlPort::bind("metrics", config.metrics, handshake.as_ref()).await?;
 
         let metrics = Metrics::new(&END_NAMES);
         let table = Arc::new(Table::default());
         let inventory = Inventory::new(store.clone());
-        let desk = ControlDesk::new(inventory.clone(), store.clone(), metrics.clone());
+        let audit = config.state_dir.join("audit.log");
+        let events =
+            Events::new(&audit, metrics.clone()).with_context(|| format!("open {}", audit.display()))?;
+        let (desk, recorder) =
+            ControlDesk::new(inventory.clone(), store.clone(), metrics.clone(), events.clone());
+        let sessions = Arc::new(Sessions::new(config.limits));
         let shared = Arc::new(Shared {
             table: table.clone(),
+            sessions: sessions.clone(),
+            sources: Arc::default(),
             desk: Arc::new(desk),
             destinations: destinations(&config, &[api_port.address, metrics_port.address]),
             tls,
             head: HeadTimes { first_byte: config.first_byte, head: config.header },
             dial: config.dial,
+            inject_secrets: config.inject_secrets,
             pace: Pace { peer: config.peer_timeout, idle: config.idle, longest: config.max },
             metrics: metrics.clone(),
         });
@@ -132,22 +153,27 @@ impl Daemon {
         info!(backend, hook, steering, "the gate stands");
         let (gate, keeper) = Gate::start(filter)?;
 
-        let times = Times { ttl: config.ttl, linger: config.linger };
+        let times = Times { ttl: config.ttl, window: config.reconnect };
         let lifecycle = Lifecycle::new(Parts {
             inventory,
             allocator,
             doors,
             store: store.clone(),
             table: table.clone(),
+            sessions,
             gate: gate.clone(),
             metrics: metrics.clone(),
+            events: events.clone(),
             times,
         });
+        let recovered = lifecycle.recover(config.rest).await?;
+        info!(open = recovered.open, closed = recovered.closed, "brokers of the daemon before this one");
 
         let stop = watch::Sender::new(false);
         let api = Api {
             lifecycle: lifecycle.clone(),
             store: store.clone(),
+            events,
             broker_host: config.broker_host.as_str().into(),
             broker_tls: config.broker_tls != BrokerTls::Off,
             key,
@@ -156,10 +182,12 @@ impl Daemon {
         let observe = observe::routes(&metrics, about, table, gate.clone());
         let (api_url, metrics_url) = (api_port.url(), metrics_port.url());
         let servers = vec![api_port.serve(api::routes(api), &stop), metrics_port.serve(observe, &stop)];
-        let tasks = vec![tokio::spawn(housekeeping(lifecycle.clone(), store.clone(), metrics))];
+        let tasks =
+            vec![tokio::spawn(housekeeping(lifecycle.clone(), store.clone(), metrics, config.keep_sessions))];
 
         // Whoever started the daemon reads from here where it is; the ports may have been its choice.
-        println!(
+        let _ = writeln!(
+            std::io::stdout(),
             "ready api={api_url} metrics={metrics_url} backend={backend} hook={hook} steering={steering}"
         );
         info!(api_url, metrics_url, broker_host = config.broker_host, "ready");
@@ -172,6 +200,8 @@ impl Daemon {
             lifecycle,
             gate,
             keeper,
+            recorder,
+            shared,
             servers,
             tasks,
             stop,
@@ -191,6 +221,11 @@ impl Daemon {
         let relay = tokio::task::spawn_blocking(move || threads.stop(grace));
         if let Err(error) = relay.await {
             error!(%error, "the relay did not stop as it should");
+        }
+        // The cores are gone; with the last handle on the desk the ends of their sessions are all queued.
+        drop(self.shared);
+        if timeout(RECORD, self.recorder).await.is_err() {
+            warn!("the ends of some sessions are not recorded; the next start records that they ended");
         }
         for server in self.servers {
             // Requests under way get a moment; a client that holds its connection open does not get more.
@@ -241,26 +276,6 @@ fn claim_state(folder: &Path) -> anyhow::Result<File> {
     }
 }
 
-/// Brokers do not outlive the daemon that opened them: what the store still has open is closed, and
-/// every port that was in use rests.
-async fn recover(store: &Store, config: &Config) -> anyhow::Result<Allocator> {
-    let closed = store.close_all_brokers("restart").await?;
-    if closed > 0 {
-        info!(closed, "brokers of the daemon before this one are closed");
-    }
-    let allocator = Allocator::new(Ports {
-        addresses: config.addresses.clone(),
-        range: config.range.clone(),
-        exclude: config.exclude.clone(),
-        rest: config.rest,
-    });
-    let now = Instant::now();
-    for rest in store.resting(config.rest).await? {
-        allocator.rest(rest.endpoint, rest.left, now);
-    }
-    Ok(allocator)
-}
-
 fn destinations(config: &Config, own: &[SocketAddr]) -> Destinations {
     Destinations {
         allow: config.allow.clone(),
@@ -277,8 +292,7 @@ async fn choose_filter(
     if config.backend == Backend::None {
         return Ok(nothing());
     }
-    let loaded = load_filter(config).await;
-    match loaded {
+    match load(&plan(config).await?) {
         Ok(Loaded { filter, hooks, steering }) => {
             let mut names: Vec<_> = hooks.iter().map(|(_, hook)| hook.name()).collect();
             names.dedup();
@@ -290,25 +304,30 @@ async fn choose_filter(
             Ok((Box::new(filter), names.join(","), steering.ok()))
         }
         Err(error) if config.backend == Backend::Auto => {
-            warn!(error = format!("{error:#}"), "no filter: broker ports are plain listeners");
+            warn!(%error, "no filter: broker ports are plain listeners");
             Ok(nothing())
         }
-        Err(error) => Err(error.context("filter.backend = \"ebpf\"")),
+        Err(error) => Err(error).context("filter.backend = \"ebpf\""),
     }
 }
 
-async fn load_filter(config: &Config) -> anyhow::Result<Loaded> {
+/// What the filter is to judge, and where. An address that nobody has, or an interface that is not there,
+/// is a mistake that must not end in "no filter".
+async fn plan(config: &Config) -> anyhow::Result<Plan> {
     let interfaces = match config.interfaces.as_slice() {
-        [] => carriers(&config.addresses).await?,
+        [] => carriers(&config.addresses).await.context("interfaces")?,
         named => named.to_vec(),
     };
-    let plan = Plan {
+    for interface in &interfaces {
+        nix::net::if_::if_nametoindex(interface.as_str())
+            .with_context(|| format!("interfaces = [{interface:?}]: there is no such interface"))?;
+    }
+    Ok(Plan {
         addresses: config.addresses.clone(),
         range: config.range.clone(),
         interfaces,
         hook: config.hook,
-    };
-    Ok(load(&plan)?)
+    })
 }
 
 /// With steering, a pair of listeners for each core is put in place now; without, brokers bring theirs.
@@ -328,16 +347,25 @@ fn open_doors(cores: Cores, steering: Option<Steering>) -> anyhow::Result<(Arc<d
     Ok((Arc::new(Steered), hatches))
 }
 
-async fn housekeeping(lifecycle: Arc<Lifecycle>, store: Store, metrics: Arc<Metrics>) {
+async fn housekeeping(
+    lifecycle: Arc<Lifecycle>,
+    store: Store,
+    metrics: Arc<Metrics>,
+    (keep, keep_for): (u32, Duration),
+) {
     let (mut reap, mut forget) = (interval(REAP), interval(FORGET));
     loop {
         tokio::select! {
             _ = reap.tick() => lifecycle.reap(Instant::now()).await,
             _ = forget.tick() => {
-                let before = WallTime(WallTime::now().0 - REMEMBER.as_millis() as i64);
-                if let Err(error) = store.forget_brokers(before).await {
+                let now = WallTime::now();
+                let forgotten = async {
+                    store.forget_brokers(now.before(REMEMBER)).await?;
+                    store.forget_sessions(now.before(keep_for), keep).await
+                };
+                if let Err(error) = forgotten.await {
                     metrics.store_failed();
-                    warn!(%error, "closed brokers not forgotten");
+                    warn!(%error, "old brokers and sessions not forgotten");
                 }
             }
         }

@@ -36,6 +36,7 @@ pub struct Metrics {
     brokers_opened: Counter,
     brokers_closed: Counter,
     store_errors: Counter,
+    lost_records: Counter,
     filter_errors: Counter,
 }
 
@@ -95,6 +96,11 @@ impl Metrics {
         self.store_errors.inc();
     }
 
+    /// Something that happened could not be recorded, and goes on all the same.
+    pub fn record_lost(&self) {
+        self.lost_records.inc();
+    }
+
     /// The filter could not be changed or read.
     pub fn filter_failed(&self) {
         self.filter_errors.inc();
@@ -123,6 +129,11 @@ impl Metrics {
             "store_errors",
             "Reads and writes of the store that failed",
             self.store_errors.clone(),
+        );
+        registry.register(
+            "lost_records",
+            "Ends of sessions and lines of the audit log that were not recorded",
+            self.lost_records.clone(),
         );
         registry.register(
             "filter_errors",

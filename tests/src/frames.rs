@@ -5,6 +5,8 @@ use std::net::{IpAddr, SocketAddr};
 /// TCP flags (RFC 9293 section 3.1).
 pub const SYN: u8 = 0x02;
 /// See [`SYN`].
+pub const RST: u8 = 0x04;
+/// See [`SYN`].
 pub const ACK: u8 = 0x10;
 
 const CLIENT_V4: [u8; 4] = [10, 77, 0, 2];

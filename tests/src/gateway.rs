@@ -188,7 +188,19 @@ impl Gateway {
 }
 
 impl Broker {
-    fn read(answer: Value) -> Self {
+    /// The instance.
+    ///
+    /// # Panics
+    /// Never on an answer.
+    pub fn instance(&self) -> &str {
+        self.answer["instance_id"].as_str().expect("text")
+    }
+
+    /// The answer to `POST /v1/brokers`.
+    ///
+    /// # Panics
+    /// It is none.
+    pub fn read(answer: Value) -> Self {
         let text =
             |name: &str| answer[name].as_str().unwrap_or_else(|| panic!("no {name}: {answer}")).to_owned();
         let ip: IpAddr = text("broker_ip").parse().expect("an address");

@@ -34,9 +34,31 @@ impl Machine {
     /// # Panics
     /// It does not start.
     pub fn start(folder: &Path) -> Self {
+        Self::start_with(folder, "", &[])
+    }
+
+    /// The same, with a console that asks for `password` (RFC 6143 section 7.2.2).
+    ///
+    /// # Panics
+    /// It does not start.
+    pub fn start_with_password(folder: &Path, password: &str) -> Self {
+        let secret = format!("secret,id=s0,data={password}");
+        Self::start_with(folder, ",password-secret=s0", &["-object", &secret])
+    }
+
+    /// The same, with a console that is shown over TLS only (VeNCrypt).
+    ///
+    /// # Panics
+    /// It does not start.
+    pub fn start_with_tls(folder: &Path) -> Self {
+        let credentials = "tls-creds-anon,id=t0,endpoint=server";
+        Self::start_with(folder, ",tls-creds=t0", &["-object", credentials])
+    }
+
+    fn start_with(folder: &Path, vnc_options: &str, more: &[&str]) -> Self {
         let socket = folder.join("qmp");
         let vnc_port = free_vnc_port();
-        let display = format!("127.0.0.1:{}", vnc_port - 5900);
+        let display = format!("127.0.0.1:{}{vnc_options}", vnc_port - 5900);
         let monitor = format!("unix:{},server=on,wait=off", socket.display());
         let log = std::fs::File::create(folder.join("qemu.log")).expect("a log");
         let mut command = Command::new("qemu-system-x86_64");
@@ -45,7 +67,9 @@ impl Machine {
                 "-accel", "tcg", "-cpu", "max", "-m", "256", "-nic", "none", "-vga", "std", "-display",
                 "none",
             ])
-            .args(["-serial", "none", "-monitor", "none", "-cdrom", GRUB, "-vnc", &display, "-qmp", &monitor])
+            .args(["-serial", "none", "-monitor", "none", "-cdrom", GRUB, "-qmp", &monitor])
+            .args(more)
+            .args(["-vnc", &display])
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log);

@@ -32,6 +32,21 @@ pub fn open_with(endpoint: SocketAddr, token: Option<&str>) -> Result<Socket, (u
     open_on(target::connect(endpoint, PATIENCE).expect("the port is open"), endpoint, token)
 }
 
+/// Connects from another address of this machine.
+///
+/// # Panics
+/// The port is closed.
+pub fn connect_from(address: &str, endpoint: SocketAddr) -> TcpStream {
+    let socket = socket2::Socket::new(socket2::Domain::for_address(endpoint), socket2::Type::STREAM, None);
+    let socket = socket.expect("a socket");
+    let local = SocketAddr::new(address.parse().expect("an address"), 0);
+    socket.bind(&local.into()).expect("binds");
+    socket.connect_timeout(&endpoint.into(), PATIENCE).expect("the port is open");
+    let stream = socket.into();
+    target::bounded(&stream);
+    stream
+}
+
 /// The same on a connection that is there already, plain or TLS.
 ///
 /// # Errors

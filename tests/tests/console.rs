@@ -5,6 +5,7 @@ use portcullis_tests::gateway::Gateway;
 use portcullis_tests::namespace::in_namespace;
 use portcullis_tests::qemu::{self, Machine};
 use portcullis_tests::target::Target;
+use portcullis_tests::websocket::open;
 use portcullis_tests::{require, wait_for};
 
 fn all_is_here() -> bool {
@@ -85,5 +86,38 @@ fn the_page_says_what_is_wrong() {
         wait_for("the missing ticket to be named", || {
             browser.text("#detail").contains("no_ticket").then_some(())
         });
+    });
+}
+
+#[test]
+fn the_password_of_the_machine_stays_inside() {
+    if !all_is_here() {
+        return;
+    }
+    in_namespace(|| {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut machine = Machine::start_with_password(folder.path(), "secret12");
+        let gateway = Gateway::start(folder.path(), "ebpf", &[]);
+        let put = |password: &str| {
+            let body = serde_json::json!({
+                "host": "127.0.0.1", "graphics_port": machine.vnc_port, "graphics_protocol": "vnc",
+                "graphics_passwd": password,
+            });
+            let (status, answer) = gateway.api().put("/v1/instances/i-locked", &body);
+            assert!(matches!(status, 200 | 201), "{answer}");
+        };
+        put("wrong");
+        let broker = gateway.open_again("i-locked");
+        assert_eq!(open(&broker).err(), Some((502, "target_password".into())));
+        put("secret12");
+        let mut browser = Browser::open(&console_url(&broker));
+        browser.wait_state("connected");
+        wait_for("GRUB's menu", || (machine.screen().ink() > 5_000).then_some(()));
+        browser.press("ArrowDown");
+        same_picture(&mut machine, &mut browser);
+        assert_eq!(browser.errors(), Vec::<serde_json::Value>::new());
+        for text in [gateway.log(), gateway.api().get("/v1/instances").1.to_string()] {
+            assert!(!text.contains("secret12"), "{text}");
+        }
     });
 }

@@ -13,7 +13,8 @@ use portcullis::relay::listener::steering::Pair;
 use portcullis_ebpf::layout::{DRAINING, OPEN};
 use portcullis_ebpf::verdict::Verdict;
 use portcullis_tests::gateway::ADDRESS;
-use portcullis_tests::namespace::{HERE, Neighbour, in_namespace};
+use portcullis_tests::namespace::{HERE, Neighbour, THERE, in_namespace};
+use portcullis_tests::process::run;
 use portcullis_tests::target::{accept, bounded};
 use portcullis_tests::{PATIENCE, require, wait_for};
 use socket2::{Domain, SockRef, Socket, Type};
@@ -152,7 +153,7 @@ fn an_open_port_is_steered(hook: Hook) {
                 let (server, peer) = accept(gate.listener(endpoint.ip()));
                 assert_eq!(server.local_addr().expect("an address"), endpoint);
                 assert_eq!(peer, client.local_addr().expect("an address"));
-                assert_eq!(gate.count().get(Verdict::Open), before + 1);
+                assert!(gate.count().get(Verdict::Open) > before);
                 talks(&client, &server);
             }
         }
@@ -244,7 +245,7 @@ fn an_outgoing_connection_from_a_port_of_the_range_works() {
     in_namespace(|| {
         let neighbour = Neighbour::new();
         let _gate = Gate::new(&HERE, "out", Hook::Tc);
-        for (ip, there) in HERE.iter().zip(portcullis_tests::namespace::THERE) {
+        for (ip, there) in HERE.iter().zip(THERE).rev() {
             let listener = neighbour.inside(|| TcpListener::bind(at(there, 9_000)).expect("binds"));
             let local = at(ip, 12_345);
             let socket = Socket::new(Domain::for_address(local), Type::STREAM, None).expect("a socket");
@@ -255,6 +256,18 @@ fn an_outgoing_connection_from_a_port_of_the_range_works() {
             let (server, peer) = accept(&listener);
             assert_eq!(peer, local);
             talks(&client, &server);
+            if ip.contains(':') {
+                // A link that goes down takes its IPv6 addresses along.
+                continue;
+            }
+            // The far side forgets the connection unheard; its reset, which has no ACK, has to come through.
+            SockRef::from(&server).set_linger(Some(Duration::ZERO)).expect("an option");
+            neighbour.inside(|| run("ip", &["link", "set", "in", "down"]));
+            drop(server);
+            neighbour.inside(|| run("ip", &["link", "set", "in", "up"]));
+            (&client).write_all(b"anybody?").expect("writes");
+            let error = (&client).read(&mut [0; 1]).expect_err("the far side knows nothing of it");
+            assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
         }
     });
 }

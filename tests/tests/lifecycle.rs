@@ -22,7 +22,11 @@ behind_every_gate!(
     a_deleted_instance_loses_its_brokers,
     a_full_range_says_when_to_come_again,
     sigterm_ends_everything_in_order,
+    a_stop_waits_for_nobody,
     a_killed_gateway_leaves_nothing_open,
+    what_is_valid_goes_on_after_a_restart,
+    a_slow_target_shows_nothing_after_the_delete,
+    a_caller_that_hangs_up_removes_the_instance_all_the_same,
     one_daemon_per_state_folder,
 );
 
@@ -84,12 +88,13 @@ fn an_unused_broker_expires(backend: &str) {
 }
 
 fn a_used_broker_closes_after_its_last_session(backend: &str) {
-    let (_folder, gateway) = gateway(backend, &["broker.ttl_s = 2", "broker.linger_s = 0"]);
+    let (_folder, gateway) = gateway(backend, &["session.reconnect_s = 1"]);
     let broker = gateway.open(Target::new().echo());
     let mut session = open(&broker).expect("a session");
-    // Its time to live passes while it is used: another one of the same age goes, this one stays.
-    let unused = gateway.open(Target::new().echo());
-    is_gone(&gateway, &unused);
+    // Its time to live passes while it is used: another one that nobody uses goes, this one stays.
+    let (_, unused) =
+        gateway.api().post("/v1/brokers", &json!({ "instance_id": broker.instance(), "ttl_s": 1 }));
+    is_gone(&gateway, &Broker::read(unused));
     echoes(&mut session, b"still here");
     session.close(None).expect("closes");
     assert_eq!(closed(&mut session), None);
@@ -128,15 +133,20 @@ fn a_full_range_says_when_to_come_again(backend: &str) {
     let port = Target::new().echo();
     let brokers = [gateway.open(port), gateway.open(port)];
     assert_ne!(brokers[0].endpoint, brokers[1].endpoint);
-    let (status, problem) = gateway.api().post("/v1/brokers", &json!({ "instance_id": format!("i-{port}") }));
-    assert_eq!((status, &problem["code"]), (503, &json!("no_free_port")));
+    let wish = json!({ "instance_id": brokers[0].instance() });
+    let full = |gateway: &Gateway| {
+        let (status, problem) = gateway.api().post("/v1/brokers", &wish);
+        assert_eq!((status, &problem["code"]), (503, &json!("no_free_port")));
+    };
+    full(&gateway);
     // A closed port rests, also over a restart: the next viewer there would reach another machine.
     assert_eq!(gateway.api().delete(&format!("/v1/brokers/{}", brokers[0].id)).0, 204);
-    assert_eq!(gateway.api().post("/v1/brokers", &json!({ "instance_id": format!("i-{port}") })).0, 503);
-    assert!(gateway.stop().success());
+    full(&gateway);
+    gateway.signal(Signal::SIGKILL);
+    drop(gateway);
     let gateway = Gateway::start(folder.path(), backend, &more);
-    let (status, problem) = gateway.api().post("/v1/brokers", &json!({ "instance_id": format!("i-{port}") }));
-    assert_eq!((status, &problem["code"]), (503, &json!("no_free_port")));
+    full(&gateway);
+    is_closed(&gateway, brokers[0].endpoint);
 }
 
 fn sigterm_ends_everything_in_order(backend: &str) {
@@ -157,10 +167,23 @@ fn sigterm_ends_everything_in_order(backend: &str) {
     }
 }
 
+/// Connections that say nothing, or wait for a target, do not hold a stop up.
+fn a_stop_waits_for_nobody(backend: &str) {
+    let (_folder, mut gateway) = gateway(backend, &["stop_grace_s = 120"]);
+    let broker = gateway.open(Target::new().echo());
+    let mut silent = portcullis_tests::target::connect(broker.endpoint, PATIENCE).expect("connects");
+    gateway.wait_metric("portcullis_brokers_open", 1.0);
+    gateway.signal(Signal::SIGTERM);
+    let mut answer = String::new();
+    silent.read_to_string(&mut answer).expect("an answer");
+    assert!(answer.starts_with("HTTP/1.1 503 ") && answer.contains("\"stopping\""), "{answer}");
+    drop(silent);
+    assert!(gateway.ended().success(), "{}", gateway.log());
+}
+
 fn a_killed_gateway_leaves_nothing_open(backend: &str) {
-    let (folder, mut gateway) = gateway(backend, &[]);
-    let port = Target::new().echo();
-    let broker = gateway.open(port);
+    let (_folder, mut gateway) = gateway(backend, &[]);
+    let broker = gateway.open(Target::new().echo());
     gateway.signal(Signal::SIGKILL);
     gateway.ended();
     is_refused(broker.endpoint);
@@ -168,11 +191,74 @@ fn a_killed_gateway_leaves_nothing_open(backend: &str) {
         assert_eq!(attached(), 0);
         assert!(!steered(), "sk_lookup is still attached");
     }
-    // The next one knows that the broker is closed, and that its port rests.
-    let gateway = Gateway::start(folder.path(), backend, &[]);
-    assert_eq!(gateway.api().get(&format!("/v1/brokers/{}", broker.id)).0, 404);
-    is_closed(&gateway, broker.endpoint);
-    assert_ne!(gateway.open(port).endpoint, broker.endpoint);
+}
+
+/// By SIGTERM and by SIGKILL: brokers keep their ports, used tickets stay used, clients come back.
+fn what_is_valid_goes_on_after_a_restart(backend: &str) {
+    for signal in [Signal::SIGTERM, Signal::SIGKILL] {
+        let (folder, mut first) = gateway(backend, &[]);
+        let port = Target::new().echo();
+        let (used, unused, closed) = (first.open(port), first.open(port), first.open(port));
+        let mut session = open(&used).expect("a session");
+        echoes(&mut session, b"before");
+        assert_eq!(first.api().delete(&format!("/v1/brokers/{}", closed.id)).0, 204);
+        first.signal(signal);
+        first.ended();
+        let second = Gateway::start(folder.path(), backend, &[]);
+        assert_eq!(second.metric("portcullis_brokers_open"), 2.0);
+        is_closed(&second, closed.endpoint);
+        echoes(&mut open(&unused).expect("a first session"), b"hello");
+        echoes(&mut open(&used).expect("comes back"), b"after");
+        let (_, sessions) = second.api().get("/v1/sessions");
+        let items = sessions["items"].as_array().expect("a list");
+        assert_eq!(items.len(), 2, "{sessions}");
+        let back =
+            items.iter().find(|session| session["broker_id"] == used.id.as_str()).expect("its session");
+        assert_eq!(back["connections"], 2, "{back}");
+    }
+}
+
+/// The target is slow to accept; meanwhile its machine is deleted.
+fn a_slow_target_shows_nothing_after_the_delete(backend: &str) {
+    let (_folder, gateway) = gateway(backend, &[]);
+    // A listener whose queue is full answers no SYN.
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).expect("a socket");
+    let any: SocketAddr = "127.0.0.1:0".parse().expect("an address");
+    socket.bind(&any.into()).expect("binds");
+    socket.listen(0).expect("listens");
+    let target: std::net::TcpListener = socket.into();
+    let address = target.local_addr().expect("an address");
+    let _fills_the_queue = TcpStream::connect(address).expect("connects");
+    gateway.add_instance("i-slow", address.port());
+    let broker = gateway.open_again("i-slow");
+    let waiting = std::thread::spawn(move || open(&broker).err());
+    let established = format!("-tn state syn-sent dport = :{}", address.port());
+    wait_for("the gateway to dial", || {
+        let arguments: Vec<&str> = established.split(' ').collect();
+        run("ss", &arguments).lines().nth(1).map(drop)
+    });
+    assert_eq!(gateway.api().delete("/v1/instances/i-slow").0, 204);
+    assert_eq!(waiting.join().expect("an answer"), Some((404, "no_broker".into())));
+}
+
+fn a_caller_that_hangs_up_removes_the_instance_all_the_same(backend: &str) {
+    let (_folder, gateway) = gateway(backend, &[]);
+    let port = Target::new().echo();
+    let brokers: Vec<Broker> = (0..50).map(|_| gateway.open(port)).collect();
+    let api = gateway.ready("api");
+    let address: SocketAddr = api.strip_prefix("http://").expect("a URL").parse().expect("an address");
+    let mut caller = TcpStream::connect(address).expect("connects");
+    let key = &gateway.api().key;
+    let request = format!(
+        "DELETE /v1/instances/{} HTTP/1.1\r\nHost: x\r\nX-API-Key: {key}\r\n\r\n",
+        brokers[0].instance()
+    );
+    std::io::Write::write_all(&mut caller, request.as_bytes()).expect("writes");
+    drop(caller);
+    wait_for("all brokers to be closed", || {
+        let (_, instance) = gateway.api().get(&format!("/v1/instances/{}", brokers[0].instance()));
+        (instance["status"] == 404 && gateway.metric("portcullis_brokers_open") == 0.0).then_some(())
+    });
 }
 
 fn one_daemon_per_state_folder(backend: &str) {

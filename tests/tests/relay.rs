@@ -9,7 +9,9 @@ use portcullis_tests::gateway::{Broker, Gateway, agent, call};
 use portcullis_tests::namespace::{HERE, Neighbour, in_namespace};
 use portcullis_tests::process::{anonymous_memory, descriptors};
 use portcullis_tests::target::{Target, connect};
-use portcullis_tests::websocket::{bare, closed, echoes, frame, open, open_with, talk};
+use portcullis_tests::websocket::{
+    bare, closed, connect_from, echoes, frame, open, open_on, open_with, talk,
+};
 use portcullis_tests::{PATIENCE, behind_every_gate, pattern, require, wait_for};
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
@@ -19,6 +21,12 @@ behind_every_gate!(
     messages_of_every_size_come_back,
     a_wrong_ticket_is_refused,
     a_ticket_lets_one_session_in,
+    a_session_is_listed_and_killed,
+    limits_are_kept_and_given_back,
+    too_many_wrong_tickets_are_429,
+    unfinished_handshakes_are_bounded,
+    a_broker_may_need_no_ticket,
+    a_console_with_a_password_has_to_speak_vnc,
     a_dead_target_is_502_and_the_ticket_stays_good,
     a_slow_head_is_408,
     what_is_no_handshake_is_400,
@@ -110,7 +118,7 @@ fn every_byte_of_64_mib_arrives_both_ways(backend: &str) {
     }
     if backend == "ebpf" {
         // The filter and not something else let it in.
-        assert_eq!(gateway.metric("portcullis_filter_packets_total{verdict=\"open\"}"), 1.0);
+        assert!(gateway.metric("portcullis_filter_packets_total{verdict=\"open\"}") >= 1.0);
     }
 }
 
@@ -154,16 +162,148 @@ fn a_wrong_ticket_is_refused(backend: &str) {
 }
 
 fn a_ticket_lets_one_session_in(backend: &str) {
+    let (_folder, gateway) = gateway(backend, &["session.reconnect_s = 1"]);
+    let broker = gateway.open(Target::new().echo());
+    let mut first = open(&broker).expect("a session");
+    echoes(&mut first, b"here");
+    // A newer connection of the same client takes the place of the older one.
+    let mut second = open(&broker).expect("the same session");
+    assert_eq!(closed(&mut first), Some((4000, "replaced by a newer connection".into())));
+    echoes(&mut second, b"still here");
+    // Any other address is refused while the session lives.
+    let other = connect_from("127.0.0.9", broker.endpoint);
+    assert_eq!(open_on(other, broker.endpoint, Some(&broker.token)).err(), Some((403, "ticket_used".into())));
+    second.close(None).expect("closes");
+    assert_eq!(closed(&mut second), None);
+    drop((first, second));
+    let (_, sessions) = gateway.api().get("/v1/sessions");
+    assert_eq!(sessions["items"].as_array().map(Vec::len), Some(1), "{sessions}");
+    // A while after its last connection the session is over, and the broker with it.
+    gateway.wait_metric("portcullis_brokers_open", 0.0);
+    assert_eq!(gateway.api().get(&format!("/v1/brokers/{}", broker.id)).0, 404);
+}
+
+fn a_session_is_listed_and_killed(backend: &str) {
     let (_folder, gateway) = gateway(backend, &[]);
     let broker = gateway.open(Target::new().echo());
     let mut socket = open(&broker).expect("a session");
-    let used = Some((403, "ticket_used".into()));
-    assert_eq!(open(&broker).err(), used);
-    echoes(&mut socket, b"still here");
-    socket.close(None).expect("closes");
-    assert_eq!(closed(&mut socket), None);
-    gateway.wait_metric("portcullis_sessions_active", 0.0);
-    assert_eq!(open(&broker).err(), used);
+    echoes(&mut socket, b"12345");
+    let (_, live) = gateway.api().get("/v1/sessions?state=live");
+    let session = live["items"][0].clone();
+    assert_eq!((&session["state"], &session["client"]), (&"live".into(), &"127.0.0.1".into()), "{live}");
+    let id = session["session_id"].as_str().expect("an id");
+    wait_for("the bytes to be counted", || {
+        let (_, session) = gateway.api().get(&format!("/v1/sessions/{id}"));
+        (session["up_bytes"] == 5 && session["down_bytes"] == 5).then_some(())
+    });
+    assert_eq!(gateway.api().delete(&format!("/v1/sessions/{id}")).0, 204);
+    assert_eq!(closed(&mut socket), Some((4001, "ended by an operator".into())));
+    drop(socket);
+    wait_for("the end to be recorded", || {
+        (gateway.api().get(&format!("/v1/sessions/{id}")).1["end_reason"] == "killed").then_some(())
+    });
+    // Its ticket is good for nothing any more.
+    assert_eq!(gateway.api().delete(&format!("/v1/sessions/{id}")).0, 404);
+    assert_eq!(open(&broker).err(), Some((403, "ticket_used".into())));
+    assert_eq!(gateway.api().get("/v1/sessions?state=live").1["items"], serde_json::json!([]));
+}
+
+fn limits_are_kept_and_given_back(backend: &str) {
+    for (limit, code) in [
+        ("max", (503, "full")),
+        ("per_instance", (429, "instance_full")),
+        ("per_client", (429, "client_full")),
+    ] {
+        let (_folder, gateway) = gateway(backend, &[&format!("sessions.{limit} = 1")]);
+        let port = Target::new().echo();
+        let (one, two) = (gateway.open(port), gateway.open(port));
+        let mut first = open(&one).expect("room");
+        assert_eq!(open(&two).err(), Some((code.0, code.1.into())), "{limit}");
+        assert_eq!(gateway.metric(&format!("portcullis_handshake_refusals_total{{code={:?}}}", code.1)), 1.0);
+        first.close(None).expect("closes");
+        assert_eq!(closed(&mut first), None);
+        drop(first);
+        gateway.wait_metric("portcullis_sessions_active", 0.0);
+        // The ticket that found no room is as good as before.
+        wait_for("room", || open(&two).ok());
+    }
+}
+
+fn too_many_wrong_tickets_are_429(backend: &str) {
+    let (_folder, gateway) = gateway(backend, &[]);
+    let broker = gateway.open(Target::new().echo());
+    let wrong = || open_with(broker.endpoint, Some("0000")).err();
+    for _ in 0..20 {
+        assert_eq!(wrong(), Some((403, "wrong_ticket".into())));
+    }
+    assert_eq!(wrong(), Some((429, "too_many".into())));
+    // Others are not their business.
+    let other = connect_from("127.0.0.9", broker.endpoint);
+    assert!(open_on(other, broker.endpoint, Some(&broker.token)).is_ok());
+}
+
+fn unfinished_handshakes_are_bounded(backend: &str) {
+    let (_folder, gateway) = gateway(backend, &[]);
+    let port = Target::new().echo();
+    let (broker, second) = (gateway.open(port), gateway.open(port));
+    let mut silent = Vec::new();
+    // Which of two connections is accepted first is not ours to say.
+    let refused = wait_for("the limit", || {
+        silent.extend((0..64).map(|_| connect(broker.endpoint, PATIENCE).expect("connects")));
+        open(&broker).err()
+    });
+    assert_eq!(refused, (429, "too_many".into()));
+    let other = connect_from("127.0.0.9", second.endpoint);
+    assert!(open_on(other, second.endpoint, Some(&second.token)).is_ok());
+    drop(silent);
+}
+
+fn a_broker_may_need_no_ticket(backend: &str) {
+    let (_folder, gateway) = gateway(backend, &[]);
+    let port = Target::new().echo();
+    gateway.add_instance("i-open", port);
+    let wish =
+        serde_json::json!({ "instance_id": "i-open", "tickets": "optional", "client": "127.0.0.0/29" });
+    let (status, answer) = gateway.api().post("/v1/brokers", &wish);
+    assert_eq!(status, 201, "{answer}");
+    let broker = Broker::read(answer);
+    let mut socket = open_with(broker.endpoint, None).expect("no ticket needed");
+    echoes(&mut socket, b"hello");
+    let other = connect_from("127.0.0.9", broker.endpoint);
+    assert_eq!(open_on(other, broker.endpoint, None).err(), Some((403, "wrong_source".into())));
+    let other = connect_from("127.0.0.9", broker.endpoint);
+    assert_eq!(
+        open_on(other, broker.endpoint, Some(&broker.token)).err(),
+        Some((403, "wrong_source".into()))
+    );
+    assert_eq!(open_with(broker.endpoint, Some("0000")).err(), Some((403, "wrong_ticket".into())));
+}
+
+fn a_console_with_a_password_has_to_speak_vnc(backend: &str) {
+    let (_folder, gateway) = gateway(backend, &[]);
+    let put = |port: u16| {
+        let body = serde_json::json!({
+            "host": "127.0.0.1", "graphics_port": port, "graphics_protocol": "vnc", "graphics_passwd": "secret12",
+        });
+        assert!(matches!(gateway.api().put("/v1/instances/i-locked", &body).0, 200 | 201));
+    };
+    for (greeting, code) in [
+        (&b"SSH-2.0-OpenSSH_9.2"[..], "target_not_vnc"),
+        // VeNCrypt alone, which the gateway does not speak yet.
+        (b"RFB 003.008\n\x01\x13", "target_security"),
+        (b"RFB 003.008\n\0\0\0\0\x04full", "target_security"),
+    ] {
+        let target = Target::new();
+        put(target.port());
+        let broker = gateway.open_again("i-locked");
+        let console = target.serve(move |mut stream| {
+            stream.write_all(greeting).expect("writes");
+            stream.read_to_end(&mut Vec::new())
+        });
+        assert_eq!(open(&broker).err(), Some((502, code.into())));
+        // The gateway may leave with bytes unread, which is a reset.
+        let _ = console.join().expect("ends");
+    }
 }
 
 fn a_dead_target_is_502_and_the_ticket_stays_good(backend: &str) {
@@ -347,6 +487,10 @@ fn a_client_that_leaves_frees_its_target(backend: &str) {
     let (_folder, gateway) = gateway(backend, &[]);
     let target = Target::new();
     let port = target.port();
+    // Warm: what the first session leaves open for good is there.
+    drop(open(&gateway.open(port)).expect("a session"));
+    drop(target.accept());
+    gateway.wait_metric("portcullis_session_ends_total{end=\"client_gone\"}", 1.0);
     let before = descriptors(gateway.id());
     for _ in 0..3 {
         let socket = open(&gateway.open(port)).expect("a session");
@@ -354,7 +498,7 @@ fn a_client_that_leaves_frees_its_target(backend: &str) {
         drop(socket);
         assert_eq!(far_side.read(&mut [0; 1]).expect("an orderly end"), 0);
     }
-    gateway.wait_metric("portcullis_session_ends_total{end=\"client_gone\"}", 3.0);
+    gateway.wait_metric("portcullis_session_ends_total{end=\"client_gone\"}", 4.0);
     for (_, broker) in brokers(&gateway) {
         assert_eq!(gateway.api().delete(&format!("/v1/brokers/{broker}")).0, 204);
     }
@@ -431,8 +575,8 @@ fn a_page_can_ask_for_the_status_of_its_console(backend: &str) {
     // Asking used nothing up.
     let _console = std::net::TcpListener::bind(("127.0.0.1", port)).expect("binds");
     let _socket = open(&broker).expect("a session");
-    assert_eq!(status(&broker.token), (403, status(&broker.token).1));
-    assert_eq!(status(&broker.token).1["code"], "ticket_used");
+    // Its client could come back, so the ticket would still let it in.
+    assert_eq!(status(&broker.token).0, 200);
 }
 
 /// From another namespace, to a gateway with an IPv4 and an IPv6 address.

@@ -12,7 +12,7 @@ use portcullis_ebpf::layout::{
     Slot, SlotWords, VERDICTS, address,
 };
 use portcullis_ebpf::verdict::Verdict;
-use portcullis_tests::frames::{ACK, SYN, fragment_v4, other, tagged, tcp, udp, with_extras};
+use portcullis_tests::frames::{ACK, RST, SYN, fragment_v4, other, tagged, tcp, udp, with_extras};
 use portcullis_tests::require;
 
 const V4: &str = "10.77.0.1";
@@ -119,13 +119,13 @@ fn new_connections_to_broker_ports_are_judged() {
 }
 
 #[test]
-fn segments_are_judged_by_their_ack_flag() {
+fn segments_with_ack_or_reset_are_not_judged() {
     if !require::kernel() {
         return;
     }
     let mut bench = Bench::new();
     for flags in 0..=u8::MAX {
-        let expected = if flags & ACK == 0 { Verdict::Closed } else { Verdict::NotJudged };
+        let expected = if flags & (ACK | RST) == 0 { Verdict::Closed } else { Verdict::NotJudged };
         bench.check(&format!("flags {flags:#04x}"), &tcp(to(V4, CLOSED_PORT), flags), expected);
         bench.check(&format!("flags {flags:#04x}"), &tcp(to(V6, CLOSED_PORT), flags), expected);
     }

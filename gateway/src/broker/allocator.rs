@@ -65,6 +65,19 @@ impl Allocator {
         Ok(Lease { allocator: self.clone(), endpoint, used: false, foreign: false })
     }
 
+    /// Lends one certain port, of a broker that was open before a restart. `None` if it is not one of
+    /// the ports, or lent.
+    pub fn lease_again(&self, endpoint: SocketAddr) -> Option<Lease> {
+        let mut state = lock(&self.0);
+        let known =
+            state.ports.addresses.contains(&endpoint.ip()) && state.ports.range.contains(&endpoint.port());
+        if !known || !state.is_free(&endpoint) {
+            return None;
+        }
+        state.lent.insert(endpoint);
+        Some(Lease { allocator: self.clone(), endpoint, used: true, foreign: false })
+    }
+
     /// Lets a port rest for `rest`; what the store remembers of closed brokers is told so at start.
     pub fn rest(&self, endpoint: SocketAddr, rest: Duration, now: Instant) {
         lock(&self.0).resting.insert(endpoint, now + rest);

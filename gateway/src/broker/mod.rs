@@ -6,31 +6,51 @@
 
 pub mod allocator;
 pub mod refusal;
+pub mod session;
+pub mod sources;
 pub mod table;
 pub mod target;
 pub mod ticket;
 
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use ipnet::IpNet;
 use tokio::sync::watch;
 
 pub use refusal::Refusal;
-pub use target::{Protocol, Target};
-use ticket::{Claim, Tickets, Token};
+use session::{Origin, Session};
+pub use target::{Protocol, Secret, Target};
+use ticket::{Claim, Ticket, Tickets, Token, random_hex};
 
 /// A future that a trait object returns.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
-/// Why the gateway ends the sessions of a broker.
+/// Why the gateway ends a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stop {
     /// The broker was closed.
     Closed,
     /// The gateway stops.
     Stopping,
+    /// A newer connection of the same session took its place.
+    Replaced,
+    /// The session was killed.
+    Killed,
+}
+
+/// Who is let in.
+#[derive(Clone, Copy, Debug)]
+pub struct Admission {
+    /// Where clients come from; `None` for anywhere.
+    pub client: Option<IpNet>,
+    /// Clients without a ticket are let in too. Only together with `client`.
+    pub tickets_optional: bool,
+    /// How long a session waits for its client to come back.
+    pub window: Duration,
 }
 
 /// The promise that one address and port lead to one instance's console.
@@ -44,34 +64,38 @@ pub struct Broker {
     pub instance_id: String,
     /// What the console speaks.
     pub protocol: Protocol,
+    /// Who is let in.
+    pub admission: Admission,
     /// Where the console was when the broker was made, or retargeted.
     target: Mutex<Target>,
     tickets: Mutex<Tickets>,
-    usage: Mutex<Usage>,
+    /// When it is over if nobody uses it.
+    expires: Mutex<Instant>,
+    used: AtomicBool,
     last_refusal: Mutex<Option<Refusal>>,
     stop: watch::Sender<Option<Stop>>,
 }
 
-/// When a broker was used.
-#[derive(Debug)]
-struct Usage {
-    live: usize,
-    /// When it was made, or when the last session ended.
-    since: Instant,
-    used: bool,
-}
-
 impl Broker {
     /// A broker without tickets.
-    pub fn new(id: String, endpoint: SocketAddr, instance_id: String, target: Target, now: Instant) -> Self {
+    pub fn new(
+        id: String,
+        endpoint: SocketAddr,
+        instance_id: String,
+        target: Target,
+        admission: Admission,
+        expires: Instant,
+    ) -> Self {
         Self {
             id,
             endpoint,
             instance_id,
             protocol: target.protocol,
+            admission,
             target: Mutex::new(target),
             tickets: Mutex::default(),
-            usage: Mutex::new(Usage { live: 0, since: now, used: false }),
+            expires: Mutex::new(expires),
+            used: AtomicBool::new(false),
             last_refusal: Mutex::default(),
             stop: watch::Sender::new(None),
         }
@@ -87,31 +111,80 @@ impl Broker {
         *lock(&self.target) = target;
     }
 
-    /// Adds a ticket that is good until `expires`; the broker keeps its hash only.
-    pub fn add_ticket(&self, token: &Token, expires: Instant) {
-        lock(&self.tickets).add(token.hash(), expires);
+    /// Adds a ticket that is good until `expires`, which is as long as the broker stays at least.
+    pub fn add_ticket(&self, hash: [u8; 32], expires: Instant, now: Instant) {
+        lock(&self.tickets).add(Ticket { hash, expires, session: None }, now, self.admission.window);
+        let mut end = lock(&self.expires);
+        *end = expires.max(*end);
     }
 
-    /// Claims the ticket for one session. The ticket is free again when the claim is dropped before
-    /// it was used.
+    /// Adds a ticket of a daemon before this one.
+    pub fn restore_ticket(&self, ticket: Ticket, now: Instant) {
+        if ticket.session.is_some() {
+            self.used.store(true, Ordering::Relaxed);
+        }
+        lock(&self.tickets).add(ticket, now, self.admission.window);
+    }
+
+    /// Lets a connection of `client` begin to come in, by its ticket, or without one where that is
+    /// allowed.
     ///
     /// # Errors
-    /// [`Refusal::WrongTicket`], [`Refusal::TicketUsed`], [`Refusal::TicketExpired`].
-    pub fn claim(self: &Arc<Self>, token: &Token, now: Instant) -> Result<Claim, Refusal> {
-        lock(&self.tickets).claim(token.hash(), now)?;
-        Ok(Claim::new(self.clone(), token.hash()))
+    /// [`Refusal::WrongSource`], [`Refusal::NoTicket`], [`Refusal::WrongTicket`],
+    /// [`Refusal::TicketUsed`], [`Refusal::TicketExpired`].
+    pub fn claim(
+        self: &Arc<Self>,
+        token: Option<&Token>,
+        client: IpAddr,
+        now: Instant,
+    ) -> Result<Claim, Refusal> {
+        if self.admission.client.is_some_and(|network| !network.contains(&client)) {
+            return Err(Refusal::WrongSource);
+        }
+        let origin = || Origin {
+            broker_id: self.id.clone(),
+            instance_id: self.instance_id.clone(),
+            protocol: self.protocol,
+        };
+        let new = || {
+            let id = random_hex::<8>().map_err(|_| Refusal::Unavailable)?;
+            Ok(Session::new(format!("s-{id}"), origin(), client))
+        };
+        let window = self.admission.window;
+        let mut tickets = lock(&self.tickets);
+        let (session, hash) = match token {
+            Some(token) => (tickets.claim(token.hash(), client, now, window, new)?, Some(token.hash())),
+            None if self.admission.tickets_optional => {
+                (tickets.claim_without(client, now, window, new)?, None)
+            }
+            None => return Err(Refusal::NoTicket),
+        };
+        self.used.store(true, Ordering::Relaxed);
+        Ok(Claim::new(self.clone(), session, hash))
     }
 
-    /// What [`Self::claim`] would answer.
-    ///
-    /// # Errors
-    /// As [`Self::claim`].
-    pub fn check(&self, token: &Token, now: Instant) -> Result<(), Refusal> {
-        lock(&self.tickets).check(token.hash(), now)
+    /// Connections that run.
+    pub fn connections(&self) -> usize {
+        lock(&self.tickets).sessions().map(|session| session.live()).sum()
     }
 
-    /// Why the last client was not let in. A browser cannot see the answer to a failed upgrade; its
-    /// page asks for it afterwards, by the same ticket.
+    /// Sessions that have a connection.
+    pub fn sessions(&self) -> usize {
+        lock(&self.tickets).sessions().filter(|session| session.live() > 0).count()
+    }
+
+    /// Why the broker is over: nothing lets anybody in any more. `None` while something does.
+    pub fn over(&self, now: Instant) -> Option<&'static str> {
+        // What may come without a ticket may come until the broker's own end.
+        let open_to_all = self.admission.tickets_optional && *lock(&self.expires) > now;
+        if open_to_all || !lock(&self.tickets).are_over(now, self.admission.window) {
+            return None;
+        }
+        Some(if self.used.load(Ordering::Relaxed) { "done" } else { "expired" })
+    }
+
+    /// Why the last client with a good ticket was not let in. A browser cannot see the answer to a
+    /// failed upgrade; its page asks for it afterwards, by the same ticket.
     pub fn last_refusal(&self) -> Option<Refusal> {
         *lock(&self.last_refusal)
     }
@@ -121,55 +194,19 @@ impl Broker {
         *lock(&self.last_refusal) = refusal;
     }
 
-    /// Counts a session for as long as the value lives.
-    pub fn enter(self: &Arc<Self>) -> Presence {
-        let mut usage = lock(&self.usage);
-        usage.live += 1;
-        usage.used = true;
-        Presence(self.clone())
-    }
-
-    /// How many sessions run.
-    pub fn sessions(&self) -> usize {
-        lock(&self.usage).live
-    }
-
-    /// Whether a session ever ran, and since when none does; `None` while one runs.
-    pub fn unused_since(&self) -> Option<(bool, Instant)> {
-        let usage = lock(&self.usage);
-        (usage.live == 0).then_some((usage.used, usage.since))
-    }
-
-    /// Tells the sessions to end.
+    /// Tells all connections to end.
     pub fn stop(&self, why: Stop) {
         self.stop.send_replace(Some(why));
     }
 
-    /// Resolves when the sessions are to end.
+    /// Resolves when all connections are to end.
     pub fn stopped(&self) -> impl Future<Output = Stop> + use<> {
         let mut stop = self.stop.subscribe();
         async move {
-            loop {
-                if let Some(why) = *stop.borrow_and_update() {
-                    return why;
-                }
-                if stop.changed().await.is_err() {
-                    return Stop::Closed;
-                }
-            }
+            // A sender that is gone means that the broker is.
+            let why = stop.wait_for(Option::is_some).await.ok().and_then(|why| *why);
+            why.unwrap_or(Stop::Closed)
         }
-    }
-}
-
-/// A session that is counted.
-#[derive(Debug)]
-pub struct Presence(Arc<Broker>);
-
-impl Drop for Presence {
-    fn drop(&mut self) {
-        let mut usage = lock(&self.0.usage);
-        usage.live -= 1;
-        usage.since = Instant::now();
     }
 }
 
@@ -185,11 +222,20 @@ pub trait Desk: Send + Sync {
     /// [`Refusal::Unavailable`] if nobody can tell.
     fn resolve(&self, broker: Arc<Broker>) -> BoxFuture<'static, Result<Target, Refusal>>;
 
-    /// Records that the ticket with this hash was used. After `Ok` it stays used, whatever happens.
+    /// Records that a connection comes into a session, and that its ticket is used. After `Ok` it stays
+    /// used, whatever happens. `hash` is the ticket's, if one was shown.
     ///
     /// # Errors
-    /// [`Refusal::Unavailable`] if it could not be recorded; the session must not begin then.
-    fn use_ticket(&self, hash: [u8; 32]) -> BoxFuture<'static, Result<(), Refusal>>;
+    /// [`Refusal::Unavailable`] if it could not be recorded, [`Refusal::TicketUsed`] if it was used
+    /// otherwise; the connection must not come in then.
+    fn begin(&self, session: Arc<Session>, hash: Option<[u8; 32]>)
+    -> BoxFuture<'static, Result<(), Refusal>>;
+
+    /// Records that a connection of a session ended, and how. Never waits.
+    fn end(&self, session: Arc<Session>, end: &'static str);
+
+    /// Notes that a client was not let in. Never waits.
+    fn refused(&self, broker: Option<Arc<Broker>>, client: IpAddr, refusal: Refusal);
 }
 
 /// What the lifecycle asks of the listeners: make sure that a connection to a broker is accepted.

@@ -34,6 +34,24 @@ pub enum Refusal {
     /// The ticket's time is over.
     #[error("this ticket has expired")]
     TicketExpired,
+    /// The client's address is outside of the broker's `client` prefix.
+    #[error("this console is not for your address")]
+    WrongSource,
+    /// A cookie carried the ticket, and the request came from another page.
+    #[error("this page may not use the ticket of another")]
+    WrongOrigin,
+    /// Too many wrong tickets, or unfinished handshakes, from this address.
+    #[error("too many attempts from your address, wait a minute")]
+    TooMany,
+    /// `sessions.per_client` is reached.
+    #[error("too many sessions from your address")]
+    ClientFull,
+    /// `sessions.per_instance` is reached.
+    #[error("too many sessions on this machine")]
+    InstanceFull,
+    /// `sessions.max` is reached, or too many handshakes are unfinished.
+    #[error("the gateway is full, try again later")]
+    Full,
     /// The broker was closed.
     #[error("there is no console here")]
     NoBroker,
@@ -46,6 +64,15 @@ pub enum Refusal {
     /// The target refused the connection, or its address is not allowed.
     #[error("the machine's console refused the connection")]
     TargetRefused,
+    /// The target was to speak RFB, and does not.
+    #[error("the machine's console speaks no VNC")]
+    TargetNotVnc,
+    /// The target offers no way to authenticate that the gateway knows, or refused it.
+    #[error("the machine's console offers no security that the gateway knows")]
+    TargetSecurity,
+    /// The password that the gateway has is not the target's.
+    #[error("the gateway's password for the machine's console is wrong")]
+    TargetPassword,
     /// The target did not answer in time.
     #[error("the machine's console did not answer")]
     TargetTimeout,
@@ -59,7 +86,7 @@ pub enum Refusal {
 
 impl Refusal {
     /// All of them, for the metrics.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 26] = [
         Self::BadHandshake,
         Self::HeadTooLong,
         Self::TlsRequired,
@@ -70,10 +97,19 @@ impl Refusal {
         Self::WrongTicket,
         Self::TicketUsed,
         Self::TicketExpired,
+        Self::WrongSource,
+        Self::WrongOrigin,
+        Self::TooMany,
+        Self::ClientFull,
+        Self::InstanceFull,
+        Self::Full,
         Self::NoBroker,
         Self::Slow,
         Self::InstanceGone,
         Self::TargetRefused,
+        Self::TargetNotVnc,
+        Self::TargetSecurity,
+        Self::TargetPassword,
         Self::TargetTimeout,
         Self::Stopping,
         Self::Unavailable,
@@ -92,10 +128,19 @@ impl Refusal {
             Self::WrongTicket => (403, "wrong_ticket"),
             Self::TicketUsed => (403, "ticket_used"),
             Self::TicketExpired => (403, "ticket_expired"),
+            Self::WrongSource => (403, "wrong_source"),
+            Self::WrongOrigin => (403, "wrong_origin"),
+            Self::TooMany => (429, "too_many"),
+            Self::ClientFull => (429, "client_full"),
+            Self::InstanceFull => (429, "instance_full"),
+            Self::Full => (503, "full"),
             Self::NoBroker => (404, "no_broker"),
             Self::Slow => (408, "slow"),
             Self::InstanceGone => (410, "instance_gone"),
             Self::TargetRefused => (502, "target_refused"),
+            Self::TargetNotVnc => (502, "target_not_vnc"),
+            Self::TargetSecurity => (502, "target_security"),
+            Self::TargetPassword => (502, "target_password"),
             Self::TargetTimeout => (504, "target_timeout"),
             Self::Stopping => (503, "stopping"),
             Self::Unavailable => (503, "unavailable"),

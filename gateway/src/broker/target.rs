@@ -55,6 +55,28 @@ impl FromStr for Protocol {
     }
 }
 
+/// A secret of a machine. It shows itself only where it is asked for by name.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// A secret; an empty text is none.
+    pub fn new(text: String) -> Option<Self> {
+        (!text.is_empty()).then_some(Self(text))
+    }
+
+    /// The secret itself.
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(..)")
+    }
+}
+
 /// Where a console listens.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Target {
@@ -64,18 +86,28 @@ pub struct Target {
     pub port: u16,
     /// What it speaks.
     pub protocol: Protocol,
+    /// Its password.
+    pub secret: Option<Secret>,
 }
 
 impl Target {
-    /// The console on `port` of `host`.
+    /// The console on `port` of `host`, without a password.
     pub fn new(host: impl Into<String>, port: u16, protocol: Protocol) -> Self {
-        Self { host: host.into(), port, protocol }
+        Self { host: host.into(), port, protocol, secret: None }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_secret_is_not_in_any_log() {
+        let secret = Secret::new("secret12".into());
+        let target = Target { secret, ..Target::new("host", 5900, Protocol::Vnc) };
+        assert!(!format!("{target:?}").contains("secret12"));
+        assert_eq!(Secret::new(String::new()), None);
+    }
 
     #[test]
     fn protocols_read_back() {

@@ -1,11 +1,14 @@
 //! Tickets: 256 random bits that let one session in. Only their hashes are kept.
 
+use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rand::TryRng;
 use sha2::{Digest, Sha256};
 
+use super::session::{Connection, Session};
 use super::{Broker, Refusal, lock};
 
 /// A ticket as its holder has it: 64 hexadecimal digits, which every place that may carry one
@@ -54,135 +57,145 @@ pub fn random_hex<const N: usize>() -> std::io::Result<String> {
     Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
-/// The tickets of one broker.
-#[derive(Debug, Default)]
-pub(super) struct Tickets(Vec<Ticket>);
-
+/// A ticket as the broker keeps it.
 #[derive(Debug)]
-struct Ticket {
-    hash: [u8; 32],
-    expires: Instant,
-    state: State,
+pub struct Ticket {
+    /// SHA-256 of the token.
+    pub hash: [u8; 32],
+    /// Its session has to begin before.
+    pub expires: Instant,
+    /// The session that it let in.
+    pub session: Option<Arc<Session>>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
-    Fresh,
-    /// A session is on its way in: target not dialled yet, use not recorded yet.
-    Claimed,
-    Used,
+/// The tickets of one broker, and the sessions that came in without one.
+#[derive(Debug, Default)]
+pub(super) struct Tickets {
+    tickets: Vec<Ticket>,
+    /// By client address, on brokers whose tickets are optional.
+    ticketless: HashMap<IpAddr, Arc<Session>>,
 }
 
 impl Tickets {
-    pub(super) fn add(&mut self, hash: [u8; 32], expires: Instant) {
-        self.0.push(Ticket { hash, expires, state: State::Fresh });
+    /// Adds a ticket, and forgets those that nobody can use any more.
+    pub(super) fn add(&mut self, ticket: Ticket, now: Instant, window: Duration) {
+        self.tickets.retain(|ticket| !ticket.is_over(now, window));
+        self.tickets.push(ticket);
     }
 
     /// Compares hashes: how far two hashes agree tells nothing about the ticket.
-    pub(super) fn check(&self, hash: [u8; 32], now: Instant) -> Result<(), Refusal> {
-        match self.0.iter().find(|ticket| ticket.hash == hash) {
-            None => Err(Refusal::WrongTicket),
-            Some(ticket) if ticket.state != State::Fresh => Err(Refusal::TicketUsed),
-            Some(ticket) if ticket.expires <= now => Err(Refusal::TicketExpired),
-            Some(_) => Ok(()),
-        }
+    fn find(&mut self, hash: [u8; 32]) -> Result<&mut Ticket, Refusal> {
+        self.tickets.iter_mut().find(|ticket| ticket.hash == hash).ok_or(Refusal::WrongTicket)
     }
 
-    pub(super) fn claim(&mut self, hash: [u8; 32], now: Instant) -> Result<(), Refusal> {
-        self.check(hash, now)?;
-        self.set(hash, State::Claimed);
-        Ok(())
+    /// The session that the ticket lets a connection of `client` into, a new one or its own.
+    pub(super) fn claim(
+        &mut self,
+        hash: [u8; 32],
+        client: IpAddr,
+        now: Instant,
+        window: Duration,
+        new: impl FnOnce() -> Result<Arc<Session>, Refusal>,
+    ) -> Result<Arc<Session>, Refusal> {
+        let ticket = self.find(hash)?;
+        let session = match &ticket.session {
+            Some(session) => session.clone(),
+            None if ticket.expires <= now => return Err(Refusal::TicketExpired),
+            None => new()?,
+        };
+        session.join(client, now, window)?;
+        ticket.session = Some(session.clone());
+        Ok(session)
     }
 
-    fn set(&mut self, hash: [u8; 32], state: State) {
-        if let Some(ticket) = self.0.iter_mut().find(|ticket| ticket.hash == hash) {
-            ticket.state = state;
+    /// The session of a client without a ticket: the one that it can come back to, or a new one.
+    pub(super) fn claim_without(
+        &mut self,
+        client: IpAddr,
+        now: Instant,
+        window: Duration,
+        new: impl FnOnce() -> Result<Arc<Session>, Refusal>,
+    ) -> Result<Arc<Session>, Refusal> {
+        self.ticketless.retain(|_, session| !session.is_over(now, window));
+        if let Some(session) = self.ticketless.get(&client)
+            && session.join(client, now, window).is_ok()
+        {
+            return Ok(session.clone());
         }
+        let session = new()?;
+        session.join(client, now, window)?;
+        self.ticketless.insert(client, session.clone());
+        Ok(session)
+    }
+
+    /// Takes back a session that never was: its ticket is fresh again.
+    pub(super) fn forget(&mut self, session: &Arc<Session>) {
+        for ticket in &mut self.tickets {
+            if ticket.session.as_ref().is_some_and(|other| Arc::ptr_eq(other, session)) {
+                ticket.session = None;
+            }
+        }
+        self.ticketless.retain(|_, other| !Arc::ptr_eq(other, session));
+    }
+
+    /// Whether no ticket lets anybody in any more.
+    pub(super) fn are_over(&self, now: Instant, window: Duration) -> bool {
+        self.tickets.iter().all(|ticket| ticket.is_over(now, window))
+            && self.ticketless.values().all(|session| session.is_over(now, window))
+    }
+
+    /// All sessions that are not over yet.
+    pub(super) fn sessions(&self) -> impl Iterator<Item = &Arc<Session>> {
+        self.tickets.iter().filter_map(|ticket| ticket.session.as_ref()).chain(self.ticketless.values())
     }
 }
 
-/// A ticket that one session holds on its way in.
+impl Ticket {
+    fn is_over(&self, now: Instant, window: Duration) -> bool {
+        self.session.as_ref().map_or(self.expires <= now, |session| session.is_over(now, window))
+    }
+}
+
+/// A connection on its way in. Dropped, it gives its place back; a session that never was is gone, and
+/// its ticket fresh again.
 #[derive(Debug)]
 pub struct Claim {
     broker: Arc<Broker>,
-    hash: [u8; 32],
-    used: bool,
+    session: Arc<Session>,
+    /// Hash of the ticket, if one was shown.
+    hash: Option<[u8; 32]>,
+    entered: bool,
 }
 
 impl Claim {
-    pub(super) const fn new(broker: Arc<Broker>, hash: [u8; 32]) -> Self {
-        Self { broker, hash, used: false }
+    pub(super) const fn new(broker: Arc<Broker>, session: Arc<Session>, hash: Option<[u8; 32]>) -> Self {
+        Self { broker, session, hash, entered: false }
     }
 
-    /// Hash of the ticket.
-    pub const fn hash(&self) -> [u8; 32] {
+    /// Hash of the ticket, if one was shown.
+    pub const fn hash(&self) -> Option<[u8; 32]> {
         self.hash
     }
 
-    /// The session began: the ticket is used for good.
-    pub fn use_up(mut self) {
-        self.used = true;
+    /// The session that the connection comes into.
+    pub const fn session(&self) -> &Arc<Session> {
+        &self.session
+    }
+
+    /// The connection is in: the ticket is used for good.
+    pub fn enter(mut self) -> Connection {
+        self.entered = true;
+        self.session.enter()
     }
 }
 
 impl Drop for Claim {
     fn drop(&mut self) {
-        let state = if self.used { State::Used } else { State::Fresh };
-        lock(&self.broker.tickets).set(self.hash, state);
+        if !self.entered && self.session.give_up() {
+            lock(&self.broker.tickets).forget(&self.session);
+        }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use super::*;
-    use crate::broker::{Protocol, Target};
-
-    fn broker() -> Arc<Broker> {
-        let target = Target::new("127.0.0.1", 5900, Protocol::Vnc);
-        let endpoint = "127.0.80.1:10000".parse().expect("an endpoint");
-        Arc::new(Broker::new("b-1".into(), endpoint, "i-1".into(), target, Instant::now()))
-    }
-
-    fn ticket(broker: &Broker) -> (Token, Instant) {
-        let now = Instant::now();
-        let token = Token::random().expect("random numbers");
-        broker.add_ticket(&token, now + Duration::from_secs(60));
-        (token, now)
-    }
-
-    #[test]
-    fn a_ticket_lets_one_session_in() {
-        let broker = broker();
-        let (token, now) = ticket(&broker);
-        let claim = broker.claim(&token, now).expect("a fresh ticket");
-        assert_eq!(broker.claim(&token, now).err(), Some(Refusal::TicketUsed));
-        claim.use_up();
-        assert_eq!(broker.claim(&token, now).err(), Some(Refusal::TicketUsed));
-    }
-
-    #[test]
-    fn a_session_that_did_not_begin_gives_its_ticket_back() {
-        let broker = broker();
-        let (token, now) = ticket(&broker);
-        drop(broker.claim(&token, now).expect("a fresh ticket"));
-        assert!(broker.claim(&token, now).is_ok());
-    }
-
-    #[test]
-    fn a_ticket_is_of_one_broker_and_for_a_time() {
-        let (broker, other) = (broker(), broker());
-        let (token, now) = ticket(&broker);
-        assert_eq!(other.claim(&token, now).err(), Some(Refusal::WrongTicket));
-        assert_eq!(broker.claim(&Token::from_client(""), now).err(), Some(Refusal::WrongTicket));
-        let late = now + Duration::from_secs(60);
-        assert_eq!(broker.claim(&token, late).err(), Some(Refusal::TicketExpired));
-    }
-
-    #[test]
-    fn a_ticket_is_not_in_any_log() {
-        let token = Token::from_client("secret");
-        assert_eq!(format!("{token:?}"), "Token(..)");
-    }
-}
+mod tests;

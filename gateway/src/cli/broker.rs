@@ -45,7 +45,8 @@ pub enum Command {
 pub fn run(command: Command, client: &Client) -> Result<(), Failure> {
     match command {
         Command::Create { instance_id, ttl_s, json } => {
-            let created: CreatedBroker = client.post("/v1/brokers", &CreateBroker { instance_id, ttl_s })?;
+            let created: CreatedBroker = client
+                .post("/v1/brokers", &CreateBroker { instance_id, ttl_s, ..CreateBroker::default() })?;
             if json { print(&created)? } else { say(&created.console_url) }
         }
         Command::List { json } => {

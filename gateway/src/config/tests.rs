@@ -130,6 +130,10 @@ fn what_is_wrong_is_said() {
         ),
         ("adresses = []", "unknown field `adresses`"),
         ("[range]\nfirst = 70000", "invalid value"),
+        (
+            "addresses = [\"127.0.80.1\"]\n[broker]\nrest_s = 9223372036854775807",
+            "broker.rest_s = 9223372036854775807: at most",
+        ),
         ("cores = 300\naddresses = [\"127.0.80.1\"]", "cores = 300: at most 256"),
     ] {
         let error = parse(text).expect_err(text).to_string();

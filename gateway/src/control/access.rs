@@ -23,8 +23,13 @@ impl Key {
             Ok(key) => key,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 let key = random_hex::<32>()?;
-                let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+                // Whole or not at all: a crash in between must not leave an empty key.
+                let draft = path.with_extension("new");
+                let mut file =
+                    OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&draft)?;
                 file.write_all(format!("{key}\n").as_bytes())?;
+                file.sync_all()?;
+                std::fs::rename(&draft, path)?;
                 key
             }
             Err(error) => return Err(error),

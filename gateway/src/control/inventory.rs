@@ -13,6 +13,9 @@ pub enum InventoryError {
     /// The source cannot be asked, or says nonsense.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The daemon stops.
+    #[error("the gateway is stopping")]
+    Stopping,
     /// A row that a program of another version wrote.
     #[error("instance {instance_id:?}: {problem}")]
     Row {
@@ -54,5 +57,6 @@ pub fn target(row: &InstanceRow) -> Result<Target, InventoryError> {
     let protocol = row.graphics_protocol.parse();
     let protocol =
         protocol.map_err(|problem| InventoryError::Row { instance_id: row.instance_id.clone(), problem })?;
-    Ok(Target::new(row.host.clone(), row.graphics_port, protocol))
+    let target = Target::new(row.host.clone(), row.graphics_port, protocol);
+    Ok(Target { secret: row.graphics_passwd.clone(), ..target })
 }

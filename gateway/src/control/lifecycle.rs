@@ -1,20 +1,27 @@
-//! Opening, closing and reaping brokers: the steps, and how each is undone.
+//! Opening, closing and reaping brokers: the steps, and how each is undone. What changes instances is
+//! here too, because brokers follow them.
+
+mod recovery;
 
 use std::collections::HashMap;
 use std::io::ErrorKind;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use ipnet::IpNet;
 use tracing::{error, info, warn};
 
 use crate::broker::allocator::{Allocator, Lease, NoFreePort};
+use crate::broker::session::{Session, Sessions};
 use crate::broker::table::Table;
 use crate::broker::ticket::{Token, random_hex};
-use crate::broker::{Broker, Door, Doors, Stop, Target};
+use crate::broker::{Admission, Broker, Door, Doors, Stop};
 use crate::kernel::filter::{FilterError, Gate};
 use crate::metrics::Metrics;
 
+use super::events::{Event, Events};
 use super::inventory::{Inventory, InventoryError, target};
 use super::store::{BrokerRow, InstanceRow, Store, StoreError, WallTime};
 
@@ -23,12 +30,27 @@ use super::store::{BrokerRow, InstanceRow, Store, StoreError, WallTime};
 pub struct Times {
     /// An unused broker is closed after this, where the request names no other.
     pub ttl: Duration,
-    /// A used one is closed so long after its last session.
-    pub linger: Duration,
+    /// A session waits so long for its client to come back.
+    pub window: Duration,
 }
 
 /// Longest time to live that a request may name.
 pub const TTL_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// What is asked for.
+#[derive(Clone, Debug, Default)]
+pub struct Wish {
+    /// The instance whose console is asked for.
+    pub instance_id: String,
+    /// Closed after this if nobody uses it.
+    pub ttl: Option<Duration>,
+    /// Where clients come from.
+    pub client: Option<IpNet>,
+    /// Clients need no ticket.
+    pub tickets_optional: bool,
+    /// A broker that is open already for the same is as good; it gets a further ticket.
+    pub reuse: bool,
+}
 
 /// Why a broker was not opened.
 #[derive(Debug, thiserror::Error)]
@@ -40,12 +62,12 @@ pub enum OpenError {
     #[error(transparent)]
     NoFreePort(#[from] NoFreePort),
     /// No socket could be opened on a broker port.
-    #[error("listen on {endpoint}: {source}")]
+    #[error("listen on {endpoint}: {cause}")]
     Listen {
         /// Address and port.
         endpoint: SocketAddr,
         /// What the system said.
-        source: std::io::Error,
+        cause: std::io::Error,
     },
     /// The broker could not be recorded.
     #[error(transparent)]
@@ -56,6 +78,9 @@ pub enum OpenError {
     /// The system has no random numbers.
     #[error("no random numbers: {0}")]
     Random(#[from] std::io::Error),
+    /// The instance was changed while the broker was opened.
+    #[error("the instance was changed meanwhile, ask again")]
+    Changed,
     /// The daemon stops.
     #[error("the gateway is stopping")]
     Stopping,
@@ -77,7 +102,6 @@ struct Held {
     broker: Arc<Broker>,
     door: Door,
     lease: Lease,
-    ttl: Duration,
     expires_at: WallTime,
 }
 
@@ -93,10 +117,14 @@ pub struct Parts {
     pub store: Store,
     /// What the byte side reads.
     pub table: Arc<Table>,
+    /// The sessions that have a connection.
+    pub sessions: Arc<Sessions>,
     /// The filter.
     pub gate: Gate,
     /// Counters.
     pub metrics: Arc<Metrics>,
+    /// Listeners and audit log.
+    pub events: Events,
     /// Times of a broker.
     pub times: Times,
 }
@@ -105,7 +133,7 @@ pub struct Parts {
 pub struct Lifecycle {
     parts: Parts,
     held: Mutex<HashMap<String, Held>>,
-    stopping: std::sync::atomic::AtomicBool,
+    stopping: AtomicBool,
 }
 
 /// Foreign sockets that may be met before giving up; each is passed over for one rest.
@@ -114,68 +142,138 @@ const FOREIGN_PORTS: usize = 16;
 impl Lifecycle {
     /// Nothing is open.
     pub fn new(parts: Parts) -> Arc<Self> {
-        Arc::new(Self { parts, held: Mutex::default(), stopping: false.into() })
+        Arc::new(Self { parts, held: Mutex::default(), stopping: AtomicBool::new(false) })
     }
 
-    /// Opens a broker for the instance. Runs to its end also when the caller goes away: a client that
-    /// hangs up leaves nothing half open.
+    /// Opens a broker. Runs to its end also when the caller goes away: a client that hangs up leaves
+    /// nothing half open.
     ///
     /// # Errors
     /// See [`OpenError`]; every step that was taken is undone then.
-    pub async fn open(
-        self: &Arc<Self>,
-        instance_id: &str,
-        ttl: Option<Duration>,
-    ) -> Result<Opened, OpenError> {
-        let (this, instance_id) = (self.clone(), instance_id.to_owned());
-        let ttl = ttl.unwrap_or(self.parts.times.ttl);
-        let work = tokio::spawn(async move { this.open_steps(&instance_id, ttl).await });
+    pub async fn open(self: &Arc<Self>, wish: Wish) -> Result<Opened, OpenError> {
+        let this = self.clone();
+        let work = tokio::spawn(async move {
+            match this.reusable(&wish) {
+                Some(broker) => this.add_ticket(broker, &wish).await,
+                None => this.open_steps(&wish).await,
+            }
+        });
         work.await.unwrap_or(Err(OpenError::Stopping))
+    }
+
+    fn reusable(&self, wish: &Wish) -> Option<Arc<Broker>> {
+        let same = |broker: &&Arc<Broker>| {
+            broker.instance_id == wish.instance_id
+                && broker.admission.client == wish.client
+                && broker.admission.tickets_optional == wish.tickets_optional
+        };
+        let held = self.held();
+        let mut brokers = held.values().map(|held| &held.broker);
+        brokers.find(same).filter(|_| wish.reuse).cloned()
+    }
+
+    async fn add_ticket(&self, broker: Arc<Broker>, wish: &Wish) -> Result<Opened, OpenError> {
+        let ttl = wish.ttl.unwrap_or(self.parts.times.ttl);
+        let token = Token::random()?;
+        let (now, expires_at) = (Instant::now(), WallTime::now().after(ttl));
+        let recorded = self.parts.store.add_ticket(&broker.id, &token.hash(), expires_at).await;
+        recorded.inspect_err(|_| self.parts.metrics.store_failed())?;
+        broker.add_ticket(token.hash(), now + ttl, now);
+        let expires_at = match self.held().get_mut(&broker.id) {
+            // It was closed meanwhile; its ticket opens nothing.
+            None => return Err(OpenError::Changed),
+            Some(held) => {
+                held.expires_at = held.expires_at.max(expires_at);
+                held.expires_at
+            }
+        };
+        Ok(Opened { broker, token, expires_at })
     }
 
     /// The steps: target, port, door, record, table, and the filter last, so that nothing is let in
     /// before someone answers. Leases and doors undo themselves when dropped.
-    async fn open_steps(self: &Arc<Self>, instance_id: &str, ttl: Duration) -> Result<Opened, OpenError> {
-        let Parts { inventory, store, table, gate, metrics, .. } = &self.parts;
-        let target = inventory.find(instance_id).await?;
+    async fn open_steps(self: &Arc<Self>, wish: &Wish) -> Result<Opened, OpenError> {
+        let Parts { inventory, store, metrics, times, .. } = &self.parts;
+        let target = inventory.find(&wish.instance_id).await.inspect_err(|error| self.note(error))?;
         let (mut lease, door) = self.listen().await?;
 
-        let (endpoint, now) = (lease.endpoint(), Instant::now());
-        let id = format!("b-{}", random_hex::<8>()?);
+        let (endpoint, now, created_at) = (lease.endpoint(), Instant::now(), WallTime::now());
+        let ttl = wish.ttl.unwrap_or(times.ttl);
         let token = Token::random()?;
-        let expires_at = WallTime::now().after(ttl);
-        let ticket = token.hash();
         let row = BrokerRow {
-            broker_id: id.clone(),
-            instance_id: instance_id.into(),
+            broker_id: format!("b-{}", random_hex::<8>()?),
+            instance_id: wish.instance_id.clone(),
             endpoint,
-            expires_at,
-            ticket,
+            client: wish.client,
+            tickets_optional: wish.tickets_optional,
+            created_at,
+            expires_at: created_at.after(ttl),
         };
-        let recorded = store.add_broker(&row).await;
+        let recorded = store.add_broker(&row, &token.hash()).await;
         recorded.inspect_err(|_| metrics.store_failed())?;
 
-        let broker = Arc::new(Broker::new(id, endpoint, instance_id.into(), target, now));
-        broker.add_ticket(&token, now + ttl);
-        table.insert(broker.clone());
-        if let Err(error) = gate.open(endpoint).await {
-            metrics.filter_failed();
-            table.remove(endpoint);
+        let broker = Arc::new(self.broker_of(&row, target.clone(), now + ttl));
+        broker.add_ticket(token.hash(), now + ttl, now);
+        if let Err(error) = self.let_in(&broker).await {
             self.record_close(&broker, "not opened").await;
             return Err(error.into());
         }
 
         lease.used();
-        let held = Held { broker: broker.clone(), door, lease, ttl, expires_at };
-        self.held().insert(broker.id.clone(), held);
+        self.hold(Held { broker: broker.clone(), door, lease, expires_at: row.expires_at });
         metrics.broker_opened();
-        info!(broker_id = broker.id, instance_id, %endpoint, "broker opened");
-        if self.stopping.load(std::sync::atomic::Ordering::SeqCst) {
-            // `stop` has listed what to close already, perhaps without this one.
-            self.close(&broker.id, "stopped", Stop::Stopping).await;
-            return Err(OpenError::Stopping);
+        self.parts.events.say(Event::broker_opened(&broker));
+        info!(broker_id = broker.id, instance_id = broker.instance_id, %endpoint, "broker opened");
+        self.settle(&broker).await?;
+        Ok(Opened { broker, token, expires_at: row.expires_at })
+    }
+
+    fn broker_of(&self, row: &BrokerRow, target: crate::broker::Target, expires: Instant) -> Broker {
+        let admission = Admission {
+            client: row.client,
+            tickets_optional: row.tickets_optional,
+            window: self.parts.times.window,
+        };
+        Broker::new(row.broker_id.clone(), row.endpoint, row.instance_id.clone(), target, admission, expires)
+    }
+
+    /// Table and filter, or neither.
+    async fn let_in(&self, broker: &Arc<Broker>) -> Result<(), Arc<FilterError>> {
+        self.parts.table.insert(broker.clone());
+        let opened = self.parts.gate.open(broker.endpoint).await;
+        opened.inspect_err(|_| {
+            self.parts.metrics.filter_failed();
+            self.parts.table.remove(broker.endpoint);
+        })
+    }
+
+    fn hold(&self, held: Held) {
+        self.held().insert(held.broker.id.clone(), held);
+    }
+
+    /// What changed while the broker was opened, when it could not be found among the open ones yet: a
+    /// machine that moved or was deleted, a daemon that stops. It is closed again then.
+    async fn settle(self: &Arc<Self>, broker: &Arc<Broker>) -> Result<(), OpenError> {
+        let why = match self.parts.inventory.find(&broker.instance_id).await {
+            _ if self.stopping.load(Ordering::SeqCst) => OpenError::Stopping,
+            Ok(target) if target.protocol == broker.protocol => {
+                broker.retarget(target);
+                return Ok(());
+            }
+            Ok(_) => OpenError::Changed,
+            Err(error) => {
+                self.note(&error);
+                error.into()
+            }
+        };
+        self.close(&broker.id, "instance changed", Stop::Closed).await;
+        Err(why)
+    }
+
+    fn note(&self, error: &InventoryError) {
+        if matches!(error, InventoryError::Store(_)) {
+            self.parts.metrics.store_failed();
         }
-        Ok(Opened { broker, token, expires_at })
     }
 
     async fn listen(&self) -> Result<(Lease, Door), OpenError> {
@@ -190,7 +288,7 @@ impl Lifecycle {
                     lease.is_foreign();
                     foreign += 1;
                 }
-                Err(source) => return Err(OpenError::Listen { endpoint, source }),
+                Err(cause) => return Err(OpenError::Listen { endpoint, cause }),
             }
         }
     }
@@ -208,76 +306,96 @@ impl Lifecycle {
 
     async fn close_steps(&self, held: Held, reason: &'static str, stop: Stop) {
         let Held { broker, door, lease, .. } = held;
+        self.shut(&broker, stop).await;
+        drop(door);
+        self.record_close(&broker, reason).await;
+        drop(lease);
+        self.parts.metrics.broker_closed();
+        self.parts.events.say(Event::broker_closed(&broker, reason));
+        info!(broker_id = broker.id, instance_id = broker.instance_id, reason, "broker closed");
+    }
+
+    /// Lets nobody in any more, and ends who is in.
+    async fn shut(&self, broker: &Broker, stop: Stop) {
         if let Err(error) = self.parts.gate.close(broker.endpoint).await {
             // The keeper does not renew it any more: the kernel closes it at its deadline.
             self.parts.metrics.filter_failed();
             error!(broker_id = broker.id, %error, "filter not closed");
         }
         self.parts.table.remove(broker.endpoint);
-        drop(door);
         broker.stop(stop);
-        self.record_close(&broker, reason).await;
-        drop(lease);
-        self.parts.metrics.broker_closed();
-        info!(broker_id = broker.id, instance_id = broker.instance_id, reason, "broker closed");
     }
 
     async fn record_close(&self, broker: &Broker, reason: &str) {
         if let Err(error) = self.parts.store.close_broker(&broker.id, reason).await {
-            // The next start records it.
-            self.parts.metrics.store_failed();
+            // The next start finds it open in the store, and closes it if its time is over.
+            self.parts.metrics.record_lost();
             error!(broker_id = broker.id, %error, "close not recorded");
         }
     }
 
-    /// Closes what nobody uses: brokers that were never used past their time to live, used ones a while
-    /// after their last session.
+    /// Closes the brokers that let nobody in any more.
     pub async fn reap(self: &Arc<Self>, now: Instant) {
         let due: Vec<(String, &'static str)> = {
             let held = self.held();
-            held.values()
-                .filter_map(|held| {
-                    let (used, since) = held.broker.unused_since()?;
-                    let (limit, reason) =
-                        if used { (self.parts.times.linger, "done") } else { (held.ttl, "expired") };
-                    (now.saturating_duration_since(since) >= limit).then(|| (held.broker.id.clone(), reason))
-                })
-                .collect()
+            let over = |held: &Held| Some((held.broker.id.clone(), held.broker.over(now)?));
+            held.values().filter_map(over).collect()
         };
-        for (id, reason) in due {
-            self.close(&id, reason, Stop::Closed).await;
-        }
+        let closing = due.iter().map(|(id, reason)| self.close(id, reason, Stop::Closed));
+        futures_util::future::join_all(closing).await;
     }
 
-    /// Writes an instance, and points its brokers at it. Returns whether it is new.
+    /// Writes an instance, and points its brokers at it; those of another protocol are closed. Runs to
+    /// its end also when the caller goes away. Returns whether the instance is new.
     ///
     /// # Errors
     /// The row is not one, or could not be written.
-    pub async fn put_instance(
-        &self,
-        row: &InstanceRow,
-        password: Option<&str>,
-    ) -> Result<bool, InventoryError> {
-        let target: Target = target(row)?;
-        let new = self.parts.store.put_instance(row, password).await;
-        let new = new.inspect_err(|_| self.parts.metrics.store_failed())?;
-        for broker in self.of_instance(&row.instance_id) {
-            broker.retarget(target.clone());
-        }
-        Ok(new)
+    pub async fn put_instance(self: &Arc<Self>, row: InstanceRow) -> Result<bool, InventoryError> {
+        let this = self.clone();
+        let work = tokio::spawn(async move {
+            target(&row)?;
+            let new = this.parts.store.put_instance(&row).await;
+            let new = new.inspect_err(|_| this.parts.metrics.store_failed())?;
+            this.follow(&row.instance_id).await;
+            this.parts.events.say(Event::instance("instance.put", &row.instance_id));
+            Ok(new)
+        });
+        work.await.unwrap_or(Err(InventoryError::Stopping))
     }
 
-    /// Removes an instance and closes its brokers. Returns whether there was one.
+    /// Points the brokers of an instance at where it is now. Read anew, so that of two writers at a time
+    /// the later row counts.
+    async fn follow(self: &Arc<Self>, instance_id: &str) {
+        for broker in self.of_instance(instance_id) {
+            match self.parts.inventory.find(instance_id).await {
+                Ok(target) if target.protocol == broker.protocol => broker.retarget(target),
+                Ok(_) => drop(self.close(&broker.id, "instance changed", Stop::Closed).await),
+                // Sessions look it up once more, and are refused.
+                Err(error) => self.note(&error),
+            }
+        }
+    }
+
+    /// Removes an instance and closes its brokers. Runs to its end also when the caller goes away. Returns
+    /// whether there was one.
     ///
     /// # Errors
     /// The row could not be removed.
-    pub async fn remove_instance(self: &Arc<Self>, instance_id: &str) -> Result<bool, StoreError> {
-        let removed = self.parts.store.remove_instance(instance_id).await;
-        let removed = removed.inspect_err(|_| self.parts.metrics.store_failed())?;
-        for broker in self.of_instance(instance_id) {
-            self.close(&broker.id, "instance removed", Stop::Closed).await;
-        }
-        Ok(removed)
+    pub async fn remove_instance(self: &Arc<Self>, instance_id: &str) -> Result<bool, InventoryError> {
+        let (this, instance_id) = (self.clone(), instance_id.to_owned());
+        let work = tokio::spawn(async move {
+            let removed = this.parts.store.remove_instance(&instance_id).await;
+            let removed = removed.inspect_err(|_| this.parts.metrics.store_failed())?;
+            let brokers = this.of_instance(&instance_id);
+            let closing =
+                brokers.iter().map(|broker| this.close(&broker.id, "instance removed", Stop::Closed));
+            futures_util::future::join_all(closing).await;
+            if removed {
+                this.parts.events.say(Event::instance("instance.removed", &instance_id));
+            }
+            Ok(removed)
+        });
+        work.await.unwrap_or(Err(InventoryError::Stopping))
     }
 
     fn of_instance(&self, instance_id: &str) -> Vec<Arc<Broker>> {
@@ -299,13 +417,26 @@ impl Lifecycle {
         all
     }
 
-    /// Opens no more, and closes everything.
+    /// The sessions that have a connection.
+    pub fn sessions(&self) -> &Sessions {
+        &self.parts.sessions
+    }
+
+    /// Ends a session; its ticket lets nobody in any more. Returns it, if it has a connection.
+    pub fn kill(&self, session_id: &str) -> Option<Arc<Session>> {
+        let session = self.parts.sessions.get(session_id)?;
+        session.kill();
+        self.parts.events.say(Event::session_killed(&session));
+        Some(session)
+    }
+
+    /// Lets nobody in and opens nothing any more; sessions are told to end. The store keeps the brokers:
+    /// the next start goes on with those whose time is not over.
     pub async fn stop(self: &Arc<Self>) {
-        self.stopping.store(true, std::sync::atomic::Ordering::SeqCst);
-        let ids: Vec<String> = self.held().keys().cloned().collect();
-        for id in ids {
-            self.close(&id, "stopped", Stop::Stopping).await;
-        }
+        self.stopping.store(true, Ordering::SeqCst);
+        let held: Vec<Held> = self.held().drain().map(|(_, held)| held).collect();
+        let shutting = held.iter().map(|held| self.shut(&held.broker, Stop::Stopping));
+        futures_util::future::join_all(shutting).await;
     }
 
     /// Every critical section is one call on the map, so a poisoned lock holds a whole one.

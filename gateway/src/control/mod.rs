@@ -4,6 +4,7 @@
 pub mod access;
 pub mod api;
 pub mod desk;
+pub mod events;
 pub mod inventory;
 pub mod lifecycle;
 pub mod store;

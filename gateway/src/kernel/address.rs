@@ -57,15 +57,19 @@ async fn find(handle: &rtnetlink::Handle, addresses: &[IpAddr]) -> Result<Vec<St
 }
 
 fn carries(message: &AddressMessage, wanted: IpAddr) -> bool {
-    message.attributes.iter().any(|attribute| match attribute {
-        // On point-to-point links `Address` is the far side; `Local` is ours where both are given.
-        AddressAttribute::Local(address) | AddressAttribute::Address(address) => {
-            let network = IpNet::new(*address, message.header.prefix_len);
-            *address == wanted
-                || address.is_loopback() && network.is_ok_and(|network| network.contains(&wanted))
-        }
-        _ => false,
-    })
+    // On point-to-point links `Address` is the far side, and `Local` ours; elsewhere they are the same,
+    // or there is but one.
+    let local = message.attributes.iter().find_map(|attribute| match attribute {
+        AddressAttribute::Local(address) => Some(*address),
+        _ => None,
+    });
+    let any = message.attributes.iter().find_map(|attribute| match attribute {
+        AddressAttribute::Address(address) => Some(*address),
+        _ => None,
+    });
+    let Some(address) = local.or(any) else { return false };
+    let network = IpNet::new(address, message.header.prefix_len);
+    address == wanted || address.is_loopback() && network.is_ok_and(|network| network.contains(&wanted))
 }
 
 #[cfg(test)]

@@ -118,6 +118,7 @@ fn open_object(plan: &Plan) -> Result<Ebpf, FilterError> {
 
 /// Attaches the filter to one interface. It is detached when the link is dropped.
 fn attach(programs: &mut Ebpf, interface: &str, hook: Option<Hook>) -> Result<(Hook, FdLink), FilterError> {
+    has_ethernet_header(interface)?;
     let hook = match hook {
         Some(hook) => hook,
         // Native XDP on veth and virtio costs bulk TCP most of its speed, so it is tried only where a
@@ -137,6 +138,26 @@ fn attach(programs: &mut Ebpf, interface: &str, hook: Option<Hook>) -> Result<(H
         Hook::XdpGeneric => attach_xdp(programs, interface, XdpMode::Skb)?,
     };
     Ok((hook, link))
+}
+
+/// ARPHRD_ETHER and ARPHRD_LOOPBACK (include/uapi/linux/if_arp.h).
+const WITH_ETHERNET_HEADER: [&str; 2] = ["1", "772"];
+
+/// The filter reads an Ethernet header first. On an interface without one it would pass everything, and
+/// nobody would know.
+fn has_ethernet_header(interface: &str) -> Result<(), FilterError> {
+    let path = Path::new("/sys/class/net").join(interface).join("type");
+    match std::fs::read_to_string(&path) {
+        Ok(kind) if !WITH_ETHERNET_HEADER.contains(&kind.trim()) => {
+            let what = format!("interface {interface}");
+            Err(FilterError::new(
+                what,
+                "it has no Ethernet header, and such interfaces cannot be filtered yet",
+            ))
+        }
+        // In a namespace whose /sys is another's the type is not to be had; attaching tells the rest.
+        Ok(_) | Err(_) => Ok(()),
+    }
 }
 
 fn is_physical(interface: &str) -> bool {

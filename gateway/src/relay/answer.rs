@@ -1,5 +1,6 @@
 //! HTTP answers other than 101: refusals, the status of a console, pages.
 
+use std::borrow::Cow;
 use std::io;
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ use crate::web::Page;
 /// A whole answer, ready to be written. The connection ends behind it.
 pub struct Answer {
     head: String,
-    body: Vec<u8>,
+    body: Cow<'static, [u8]>,
 }
 
 /// On every answer: what design and good sense ask of pages, and no harm to the others.
@@ -24,7 +25,7 @@ Cross-Origin-Opener-Policy: same-origin\r\n\
 Connection: close\r\n";
 
 /// A fatal alert `handshake_failure` (RFC 8446 sections 5.1 and 6), which every TLS client understands.
-const TLS_ALERT: [u8; 7] = [21, 3, 3, 0, 2, 2, 40];
+static TLS_ALERT: [u8; 7] = [21, 3, 3, 0, 2, 2, 40];
 
 const NO_STORE: &str = "no-store";
 /// Assets have the hash of their content in their names.
@@ -32,7 +33,7 @@ const FOR_EVER: &str = "public, max-age=31536000, immutable";
 
 impl Answer {
     /// Status, `Content-Type`, `Cache-Control`, and what is said.
-    pub fn new(status: u16, content_type: &str, cache: &str, body: Vec<u8>) -> Self {
+    pub fn new(status: u16, content_type: &str, cache: &str, body: Cow<'static, [u8]>) -> Self {
         let reason = reason(status);
         let length = body.len();
         let head = format!(
@@ -45,7 +46,7 @@ impl Answer {
     /// Status, and `{code, message}`; to a client that speaks TLS, an alert.
     pub fn refusal(refusal: Refusal) -> Self {
         if refusal == Refusal::NoTls {
-            return Self { head: String::new(), body: TLS_ALERT.to_vec() };
+            return Self { head: String::new(), body: TLS_ALERT.as_slice().into() };
         }
         let (status, code) = refusal.answer();
         Self::json(status, &serde_json::json!({ "code": code, "message": refusal.to_string() }))
@@ -68,33 +69,62 @@ impl Answer {
     /// A page or one of its parts.
     pub fn page(page: Page) -> Self {
         let cache = if page.immutable { FOR_EVER } else { NO_STORE };
-        Self::new(200, &page.content_type, cache, page.body.into_owned())
+        Self::new(200, &page.content_type, cache, page.body)
     }
 
     fn json(status: u16, body: &serde_json::Value) -> Self {
-        Self::new(status, "application/json", NO_STORE, body.to_string().into_bytes())
+        Self::new(status, "application/json", NO_STORE, body.to_string().into_bytes().into())
     }
 
     /// Writes the answer and lets the client read it: closing with unread bytes would reset the
-    /// connection, and the answer with it. Bounded in time and bytes.
+    /// connection, and the answer with it. Bounded in bytes, and in time without progress.
     pub async fn send(self, stream: &mut (impl AsyncRead + AsyncWrite + Unpin)) {
-        let deliver = async {
-            // One write: a client that stops reading behind the head still has a short body.
-            let mut answer = self.head.into_bytes();
-            answer.extend(self.body);
-            stream.write_all(&answer).await?;
-            stream.shutdown().await?;
-            let mut rest = [0; 4096];
-            for _ in 0..64 {
+        // A client that does not want its answer is no concern of ours.
+        let _ = self.deliver(stream).await;
+    }
+
+    async fn deliver(self, stream: &mut (impl AsyncRead + AsyncWrite + Unpin)) -> io::Result<()> {
+        let mut head = self.head.into_bytes();
+        if self.body.len() <= ONE_WRITE {
+            // A client that stops reading behind the head still has a short body.
+            head.extend_from_slice(&self.body);
+            write(stream, &head).await?;
+        } else {
+            write(stream, &head).await?;
+            write(stream, &self.body).await?;
+        }
+        timeout(STUCK, stream.shutdown()).await??;
+        let drain = async {
+            let mut rest = [0; 1024];
+            for _ in 0..256 {
                 if stream.read(&mut rest).await? == 0 {
                     break;
                 }
             }
             io::Result::Ok(())
         };
-        // A client that does not want its answer is no concern of ours.
-        let _ = timeout(Duration::from_secs(5), deliver).await;
+        timeout(LINGER, drain).await?
     }
+}
+
+/// Bodies up to this go with their head.
+const ONE_WRITE: usize = 4096;
+/// Longest time without progress while an answer is written.
+const STUCK: Duration = Duration::from_secs(10);
+/// Time that a client has to leave in once it has its answer.
+const LINGER: Duration = Duration::from_secs(1);
+
+async fn write(stream: &mut (impl AsyncWrite + Unpin), mut bytes: &[u8]) -> io::Result<()> {
+    while !bytes.is_empty() {
+        let written = timeout(STUCK, stream.write(bytes)).await??;
+        if written == 0 {
+            return Err(io::ErrorKind::WriteZero.into());
+        }
+        // A stream of TLS takes more than the connection below it has taken.
+        timeout(STUCK, stream.flush()).await??;
+        bytes = &bytes[written..];
+    }
+    Ok(())
 }
 
 fn reason(status: u16) -> &'static str {

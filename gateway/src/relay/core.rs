@@ -6,6 +6,7 @@ use std::io;
 use std::net::TcpListener;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -13,6 +14,7 @@ use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::task::{LocalSet, spawn_local};
 use tokio::time::{interval, timeout};
 
+use crate::broker::session::Session;
 use crate::metrics::Metrics;
 
 use super::listener::accept;
@@ -51,7 +53,11 @@ pub fn start(count: usize, shared: &Arc<Shared>) -> io::Result<(Cores, Threads)>
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let (sender, listeners) = mpsc::unbounded_channel();
         let (shared, stop) = (shared.clone(), stop.subscribe());
-        let run = move || LocalSet::new().block_on(&runtime, run(listeners, shared, stop));
+        let run = move || {
+            LocalSet::new().block_on(&runtime, run(listeners, shared, stop));
+            // A name look-up that hangs must not hold the stop up.
+            runtime.shutdown_background();
+        };
         handles.push(std::thread::Builder::new().name(format!("relay-{index}")).spawn(run)?);
         senders.push(sender);
     }
@@ -89,43 +95,59 @@ impl Threads {
     }
 }
 
-/// The sessions of one core.
+/// The bytes of a connection, and the session that they count for.
+type Moving = (Rc<Traffic>, Arc<Session>);
+
+/// The connections of one core.
 #[derive(Default)]
 pub struct Live {
     connections: Cell<usize>,
     none_left: Notify,
-    traffic: RefCell<HashMap<u64, Rc<Traffic>>>,
+    moving: RefCell<HashMap<u64, Moving>>,
     next: Cell<u64>,
 }
 
 impl Live {
-    /// Counts the session, and its bytes while they move, until the value is dropped.
-    pub fn count<'a>(&'a self, traffic: &Rc<Traffic>, metrics: Arc<Metrics>) -> Counted<'a> {
+    /// Counts the connection, and its bytes while they move, until the value is dropped.
+    pub fn count<'a>(
+        &'a self,
+        traffic: &Rc<Traffic>,
+        session: &Arc<Session>,
+        metrics: Arc<Metrics>,
+    ) -> Counted<'a> {
         let id = self.next.replace(self.next.get() + 1);
-        self.traffic.borrow_mut().insert(id, traffic.clone());
+        self.moving.borrow_mut().insert(id, (traffic.clone(), session.clone()));
         metrics.began();
-        Counted { live: self, id, traffic: traffic.clone(), metrics }
+        Counted { live: self, id, metrics }
     }
 
     fn report(&self, metrics: &Metrics) {
-        for traffic in self.traffic.borrow().values() {
-            metrics.moved(traffic.unreported());
+        for (traffic, session) in self.moving.borrow().values() {
+            add_up(traffic, session, metrics);
         }
     }
 }
 
-/// A session that is counted.
+/// Adds what moved since the last time to session and metrics.
+fn add_up(traffic: &Traffic, session: &Session, metrics: &Metrics) {
+    let (up, down) = traffic.unreported();
+    session.up.fetch_add(up, Ordering::Relaxed);
+    session.down.fetch_add(down, Ordering::Relaxed);
+    metrics.moved((up, down));
+}
+
+/// A connection that is counted.
 pub struct Counted<'a> {
     live: &'a Live,
     id: u64,
-    traffic: Rc<Traffic>,
     metrics: Arc<Metrics>,
 }
 
 impl Drop for Counted<'_> {
     fn drop(&mut self) {
-        self.live.traffic.borrow_mut().remove(&self.id);
-        self.metrics.moved(self.traffic.unreported());
+        if let Some((traffic, session)) = self.live.moving.borrow_mut().remove(&self.id) {
+            add_up(&traffic, &session, &self.metrics);
+        }
         self.metrics.left();
     }
 }
@@ -156,24 +178,23 @@ async fn run(
     let _ = timeout(grace, ended).await;
 }
 
-fn listen(
-    new: NewListener,
-    shared: &Arc<Shared>,
-    live: &Rc<Live>,
-    mut stop: watch::Receiver<Option<Duration>>,
-) {
+fn listen(new: NewListener, shared: &Arc<Shared>, live: &Rc<Live>, stop: watch::Receiver<Option<Duration>>) {
     let (shared, live) = (shared.clone(), live.clone());
     spawn_local(async move {
         let Ok(listener) = tokio::net::TcpListener::from_std(new.listener) else { return };
         let arrived = |stream, client| {
-            let (shared, live) = (shared.clone(), live.clone());
+            let (shared, live, mut stop) = (shared.clone(), live.clone(), stop.clone());
             live.connections.set(live.connections.get() + 1);
             let departure = Departure(live.clone());
             spawn_local(async move {
                 let _departure = departure;
-                serve(stream, client, &shared, &live).await;
+                let stopping = async move {
+                    stopped(&mut stop).await;
+                };
+                serve(stream, client, &shared, &live, stopping).await;
             });
         };
+        let mut stop = stop.clone();
         tokio::select! {
             () = accept(listener, arrived) => {}
             _ = new.closed => {}

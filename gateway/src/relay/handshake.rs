@@ -11,7 +11,7 @@ use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::handshake::machine::TryParse;
 use tokio_tungstenite::tungstenite::handshake::server::{Request, create_response, write_response};
 use tokio_tungstenite::tungstenite::http::header::{
-    AUTHORIZATION, HeaderName, HeaderValue, SEC_WEBSOCKET_PROTOCOL, UPGRADE,
+    AUTHORIZATION, COOKIE, HOST, HeaderName, HeaderValue, ORIGIN, SEC_WEBSOCKET_PROTOCOL, UPGRADE,
 };
 
 use crate::broker::Refusal;
@@ -109,16 +109,17 @@ impl Upgrade {
 }
 
 impl Head {
-    /// What the client asks for. A WebSocket handshake is good on any path.
+    /// What the client asks for. A WebSocket handshake is good on any path. `broker_id` names the cookie
+    /// that may carry its ticket.
     ///
     /// # Errors
-    /// [`Refusal::BadHandshake`].
-    pub fn ask(&self) -> Result<Ask, Refusal> {
+    /// [`Refusal::BadHandshake`], [`Refusal::WrongOrigin`].
+    pub fn ask(&self, broker_id: Option<&str>) -> Result<Ask, Refusal> {
         if self.request.headers().contains_key(UPGRADE) {
-            return Ok(Ask::Upgrade(self.upgrade()?, self.token()));
+            return Ok(Ask::Upgrade(self.upgrade()?, self.token(broker_id)?));
         }
         match self.request.uri().path() {
-            "/status" => Ok(Ask::Status(self.token())),
+            "/status" => Ok(Ask::Status(self.token(broker_id)?)),
             path => Ok(Ask::Page(path.to_owned())),
         }
     }
@@ -135,9 +136,9 @@ impl Head {
         Ok(Upgrade(answer))
     }
 
-    /// The ticket: a subprotocol `ticket.<token>`, a bearer token (RFC 6750 section 2.1), or `token`
-    /// in the query.
-    fn token(&self) -> Option<Token> {
+    /// The ticket: a subprotocol `ticket.<token>`, a bearer token (RFC 6750 section 2.1), `token` in the
+    /// query, or a cookie. A browser sends cookies by itself, so that one needs the page's own Origin.
+    fn token(&self, broker_id: Option<&str>) -> Result<Option<Token>, Refusal> {
         let from_subprotocol = self.subprotocols().find_map(|name| name.strip_prefix("ticket."));
         let from_header = || {
             let mut bearers = self.headers(&AUTHORIZATION).filter_map(|value| value.split_once(' '));
@@ -147,8 +148,37 @@ impl Head {
             let query = self.request.uri().query()?;
             query.split('&').find_map(|pair| pair.strip_prefix("token="))
         };
-        let shown = from_subprotocol.or_else(from_header).or_else(from_query)?;
-        (!shown.is_empty()).then(|| Token::from_client(shown))
+        let shown =
+            from_subprotocol.or_else(from_header).or_else(from_query).filter(|token| !token.is_empty());
+        if shown.is_some() {
+            return Ok(shown.map(Token::from_client));
+        }
+        match self.cookie(broker_id) {
+            Some(_) if !self.has_own_origin() => Err(Refusal::WrongOrigin),
+            cookie => Ok(cookie.map(Token::from_client)),
+        }
+    }
+
+    /// `portcullis_<broker_id>`, or plain `token` as old clients send it (RFC 6265 section 4.2).
+    fn cookie(&self, broker_id: Option<&str>) -> Option<&str> {
+        let own = broker_id.map(|id| format!("portcullis_{id}"));
+        let pairs = || {
+            self.headers(&COOKIE)
+                .flat_map(|list| list.split(';'))
+                .filter_map(|pair| pair.trim().split_once('='))
+        };
+        let named = |wanted: &str| pairs().find(|(name, value)| *name == wanted && !value.is_empty());
+        let found = own.as_deref().and_then(named).or_else(|| named("token"));
+        found.map(|(_, value)| value)
+    }
+
+    /// Whether the request comes from a page of the same host and port, or from no page at all.
+    fn has_own_origin(&self) -> bool {
+        let host = self.headers(&HOST).next();
+        self.headers(&ORIGIN).all(|origin| {
+            let authority = origin.split_once("://").map(|(_, authority)| authority);
+            authority.is_some() && authority == host
+        })
     }
 
     fn subprotocols(&self) -> impl Iterator<Item = &str> {
@@ -173,7 +203,7 @@ mod tests {
     }
 
     fn upgrade(path: &str, more: &str) -> (String, Option<Token>) {
-        match head(&format!("GET {path} HTTP/1.1\r\n{UPGRADE_HEADERS}{more}\r\n")).ask() {
+        match head(&format!("GET {path} HTTP/1.1\r\n{UPGRADE_HEADERS}{more}\r\n")).ask(Some("b-1")) {
             Ok(Ask::Upgrade(upgrade, token)) => {
                 (String::from_utf8_lossy(upgrade.answer()).to_ascii_lowercase(), token)
             }
@@ -192,18 +222,32 @@ mod tests {
     }
 
     #[test]
-    fn a_ticket_comes_in_three_ways() {
+    fn a_ticket_comes_in_four_ways() {
         for (path, more) in [
             ("/?a=b&token=t1", ""),
             ("/", "Authorization: bearer t1\r\n"),
             ("/", "Sec-WebSocket-Protocol: ticket.t1, binary\r\n"),
             ("/", "Sec-WebSocket-Protocol: binary\r\nSec-WebSocket-Protocol: ticket.t1\r\n"),
+            ("/", "Cookie: a=b; portcullis_b-1=t1\r\nOrigin: http://x\r\n"),
+            ("/", "Cookie: token=t1\r\n"),
+            ("/?token=t1", "Cookie: token=t2\r\nOrigin: http://evil\r\n"),
         ] {
             assert_eq!(upgrade(path, more).1, Some(Token::from_client("t1")), "{path} {more}");
         }
         for (path, more) in [("/?token=", ""), ("/", "Authorization: Basic t1\r\n"), ("/?xtoken=t1", "")] {
             assert_eq!(upgrade(path, more).1, None, "{path} {more}");
         }
+    }
+
+    #[test]
+    fn a_cookie_counts_on_the_own_page_only() {
+        for origin in ["http://y", "http://x.evil", "null", "http://x:1"] {
+            let request =
+                format!("GET / HTTP/1.1\r\n{UPGRADE_HEADERS}Cookie: token=t1\r\nOrigin: {origin}\r\n\r\n");
+            assert_eq!(head(&request).ask(None).err(), Some(Refusal::WrongOrigin), "{origin}");
+        }
+        // Another broker's cookie is not looked at.
+        assert_eq!(upgrade("/", "Cookie: portcullis_b-2=t1\r\nOrigin: http://x\r\n").1, None);
     }
 
     #[test]
@@ -227,7 +271,7 @@ mod tests {
             "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 12\r\n\
              Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n",
         ] {
-            let refusal = head(&format!("GET / HTTP/1.1\r\nHost: x\r\n{headers}\r\n")).ask().err();
+            let refusal = head(&format!("GET / HTTP/1.1\r\nHost: x\r\n{headers}\r\n")).ask(None).err();
             assert_eq!(refusal, Some(Refusal::BadHandshake), "{headers}");
         }
     }

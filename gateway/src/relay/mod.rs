@@ -4,6 +4,7 @@
 
 pub mod answer;
 mod buffer;
+pub mod console;
 pub mod core;
 pub mod handshake;
 pub mod listener;

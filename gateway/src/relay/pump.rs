@@ -110,10 +110,12 @@ pub async fn run(
     let mut to_client = Outbox::default();
 
     let end = tokio::select! {
+        // A stop comes before any byte: what may not be seen any more is not shown.
+        biased;
+        close = stop => Ok(End::Stopped(close)),
         end = upstream.run(client, target, &mail, &signs, traffic) => end,
         end = downstream(&mut to_client, client, target, &mail, &signs, traffic) => end,
         end = watch(pace, &mail, &signs, traffic) => Ok(end),
-        close = stop => Ok(End::Stopped(close)),
     };
     // The client may be dead or stuck; the end stands whatever becomes of the farewell.
     let _ = timeout(FAREWELL, farewell(&end, to_client, upstream, client)).await;
@@ -128,8 +130,10 @@ struct Upstream {
     ready: Range<usize>,
     /// Bytes that are not decoded yet.
     raw: Range<usize>,
-    /// What the client's close frame said.
-    closed: Option<Close>,
+    /// The client's close frame, and what it said.
+    closed: Option<Option<Close>>,
+    /// The target takes nothing more.
+    deaf: bool,
 }
 
 impl Upstream {
@@ -140,6 +144,7 @@ impl Upstream {
             ready: 0..0,
             raw: 0..early.len(),
             closed: None,
+            deaf: false,
         };
         if !early.is_empty() {
             let mut buffer = Buffer::borrow();
@@ -159,17 +164,17 @@ impl Upstream {
     ) -> Result<End, RelayError> {
         loop {
             let control = self.decode(traffic)?;
-            if let Some(buffer) = &self.buffer {
-                write(buffer, &mut self.ready, target, &signs.target_stuck)
-                    .await
-                    .map_err(RelayError::Target)?;
+            if let Some(Piece::Close(close)) = &control {
+                self.closed = Some(close.clone());
+            }
+            if let (Some(buffer), false) = (&self.buffer, self.deaf) {
+                // A target that takes nothing more may still have something to say: what the client sends
+                // is dropped from then on, and `downstream` meets the target's end.
+                self.deaf = write(buffer, &mut self.ready, target, &signs.target_stuck).await.is_err();
             }
             match control {
                 Some(Piece::Ping(payload)) => mail.put(Opcode::Pong, payload).await,
-                Some(Piece::Close(close)) => {
-                    self.closed = close;
-                    return Ok(End::ClientClosed);
-                }
+                Some(Piece::Close(_)) => return Ok(End::ClientClosed),
                 Some(Piece::Pong(_) | Piece::Data { .. }) => {}
                 None if !self.read(client).await? => return Ok(End::ClientGone),
                 None => signs.heard.set(true),
@@ -302,7 +307,7 @@ async fn farewell(
     let close = match end {
         Ok(End::ClientGone | End::ClientSilent) | Err(RelayError::Client(_)) => return Ok(()),
         // An empty close is answered with an empty one, any other with its own code.
-        Ok(End::ClientClosed) => upstream.closed.take(),
+        Ok(End::ClientClosed) => upstream.closed.take().flatten(),
         Ok(End::TargetClosed) => Some(Close::new(CloseCode::NORMAL, "target closed")),
         Ok(End::Idle) => Some(Close::new(CloseCode::GOING_AWAY, "idle")),
         Ok(End::TooLong) => Some(Close::new(CloseCode::GOING_AWAY, "time is over")),
@@ -316,7 +321,7 @@ async fn farewell(
     Outbox::control(Opcode::Close, &payload).flush(client, &stuck).await.map_err(RelayError::Client)?;
 
     let unneeded = Traffic::default();
-    if !matches!(end, Ok(End::ClientClosed) | Err(RelayError::Protocol(_))) {
+    if upstream.closed.is_none() && !matches!(end, Ok(End::ClientClosed) | Err(RelayError::Protocol(_))) {
         while !matches!(upstream.decode(&unneeded)?, Some(Piece::Close(_))) {
             if upstream.raw.is_empty() && !upstream.read(client).await? {
                 return Ok(());

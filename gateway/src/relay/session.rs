@@ -2,21 +2,26 @@
 //! without a handshake, or an answer 101 without a target, cannot be written down.
 
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
+use tokio::time::timeout;
 use tracing::info;
 
+use crate::broker::session::{Admitted, Connection, Sessions};
+use crate::broker::sources::Sources;
 use crate::broker::table::Table;
-use crate::broker::ticket::Claim;
-use crate::broker::{Broker, Desk, Presence, Refusal, Stop, canonical};
+use crate::broker::ticket::{Claim, Token};
+use crate::broker::{Broker, Desk, Protocol, Refusal, Stop, canonical};
 use crate::metrics::Metrics;
 use crate::web;
 
 use super::answer::Answer;
+use super::console::vnc::{self, Fronted, VncError};
 use super::core::Live;
 use super::handshake::{Ask, HeadTimes, NoHead, Upgrade, read_head};
 use super::pump::{self, End, Pace, RelayError, Traffic};
@@ -29,6 +34,10 @@ use super::ws::{Close, CloseCode};
 pub struct Shared {
     /// The open brokers.
     pub table: Arc<Table>,
+    /// The sessions that have a connection.
+    pub sessions: Arc<Sessions>,
+    /// What each source may do before it has shown a ticket.
+    pub sources: Arc<Sources>,
     /// The control side.
     pub desk: Arc<dyn Desk>,
     /// Which targets may be dialled.
@@ -37,30 +46,41 @@ pub struct Shared {
     pub tls: Tls,
     /// Deadlines of the request.
     pub head: HeadTimes,
-    /// Deadline of the dialling.
+    /// Deadline of the dialling, and of each question to the control side.
     pub dial: Duration,
+    /// Whether the gateway authenticates to consoles itself.
+    pub inject_secrets: bool,
     /// Times of the relay.
     pub pace: Pace,
     /// Counters.
     pub metrics: Arc<Metrics>,
 }
 
-/// Serves one connection to its end.
-pub async fn serve(stream: TcpStream, client: SocketAddr, shared: &Shared, live: &Live) {
+/// Serves one connection to its end. `stopping` resolves when the gateway stops.
+pub async fn serve(
+    stream: TcpStream,
+    client: SocketAddr,
+    shared: &Shared,
+    live: &Live,
+    stopping: impl Future<Output = ()>,
+) {
     // The way in needs much more state than the relay; in a box of its own it is gone by then.
-    let admitted =
-        Box::pin(async { Arrival::receive(stream, canonical(client), shared).await?.admit(shared).await })
-            .await;
+    let admitted = Box::pin(Arrival { stream, client: canonical(client) }.admit(shared, stopping)).await;
     if let Some(connected) = admitted {
         connected.relay(shared, live).await;
     }
 }
 
-/// A client of which nothing is known yet, but that it may send a request.
+/// A connection of which nothing is known yet.
 struct Arrival {
+    stream: TcpStream,
+    client: SocketAddr,
+}
+
+/// A client that may send its request: plain, or by TLS.
+struct Caller {
     stream: ClientStream,
     client: SocketAddr,
-    broker: Option<Arc<Broker>>,
 }
 
 /// Why a connection does not become a session.
@@ -89,16 +109,24 @@ impl From<NoHead> for Otherwise {
 }
 
 impl Arrival {
-    /// TLS, where the client begins with it. `None` where it left, or was refused.
-    async fn receive(stream: TcpStream, client: SocketAddr, shared: &Shared) -> Option<Self> {
+    /// TLS, request, ticket, target, 101. `None` where the client was answered otherwise, or left.
+    async fn admit(self, shared: &Shared, stopping: impl Future<Output = ()>) -> Option<Connected> {
+        let Self { stream, client } = self;
         let broker = stream.local_addr().ok().and_then(|endpoint| shared.table.get(endpoint));
         // A connection that ended already is noticed at its first read.
         let _ = socket::prepare(&stream, shared.pace.peer);
-        match stream::receive(stream, &shared.tls, shared.head.first_byte).await {
-            Ok(stream) => Some(Self { stream, client, broker }),
+        let mut stopping = pin!(stopping);
+        // Counted to the end of the way in.
+        let handshake = shared.sources.handshake(client.ip());
+        let received = match &handshake {
+            Ok(_) => stream::receive(stream, &shared.tls, shared.head.first_byte, &mut stopping).await,
+            Err(refusal) => Err(NoStream::Refused(*refusal, Some(stream))),
+        };
+        match received {
+            Ok(stream) => Caller { stream, client }.admit(broker, shared, stopping).await,
             Err(NoStream::Gone) => None,
             Err(NoStream::Refused(refusal, plain)) => {
-                refused(refusal, broker.as_deref(), client, shared);
+                refused(refusal, broker, client, shared);
                 if let Some(mut plain) = plain {
                     Answer::refusal(refusal).send(&mut plain).await;
                 }
@@ -106,18 +134,27 @@ impl Arrival {
             }
         }
     }
+}
 
-    /// Request, ticket, target, 101. `None` where the client was answered otherwise, or left.
-    async fn admit(mut self, shared: &Shared) -> Option<Connected> {
-        let broker = self.broker.take();
-        match self.ask(broker.as_ref(), shared).await {
+impl Caller {
+    async fn admit(
+        mut self,
+        broker: Option<Arc<Broker>>,
+        shared: &Shared,
+        stopping: impl Future<Output = ()>,
+    ) -> Option<Connected> {
+        let asked = tokio::select! {
+            asked = self.ask(broker.as_ref(), shared) => asked,
+            () = stopping => Err(Refusal::Stopping.into()),
+        };
+        match asked {
             Ok(reached) => reached.accept(self).await,
             Err(Otherwise::Answered(answer)) => {
                 answer.send(&mut self.stream).await;
                 None
             }
             Err(Otherwise::Refused(refusal)) => {
-                refused(refusal, broker.as_deref(), self.client, shared);
+                refused(refusal, broker, self.client, shared);
                 Answer::refusal(refusal).send(&mut self.stream).await;
                 None
             }
@@ -127,32 +164,51 @@ impl Arrival {
 
     async fn ask(&mut self, broker: Option<&Arc<Broker>>, shared: &Shared) -> Result<Reached, Otherwise> {
         let head = read_head(&mut self.stream, shared.head).await?;
-        let (upgrade, token) = match head.ask()? {
-            Ask::Upgrade(upgrade, token) => (upgrade, token),
-            Ask::Status(token) => {
-                let broker = broker.ok_or(Refusal::NoBroker)?;
-                broker.check(&token.ok_or(Refusal::NoTicket)?, Instant::now())?;
-                return Err(Otherwise::Answered(Answer::status(broker)));
-            }
+        let (upgrade, token) = match head.ask(broker.map(|broker| broker.id.as_str()))? {
+            Ask::Upgrade(upgrade, token) => (Some(upgrade), token),
+            Ask::Status(token) => (None, token),
             Ask::Page(path) => {
                 let page = web::page(&path).ok_or(Refusal::NoPage)?;
                 return Err(Otherwise::Answered(Answer::page(page)));
             }
         };
         let broker = broker.ok_or(Refusal::NoBroker)?;
-        let claim = broker.claim(&token.ok_or(Refusal::NoTicket)?, Instant::now())?;
+        let claim = self.claim(broker, token.as_ref(), shared)?;
+        let Some(upgrade) = upgrade else {
+            // To ask is not to use: the claim is given back.
+            return Err(Otherwise::Answered(Answer::status(broker)));
+        };
         let upgraded = Upgraded { broker: broker.clone(), claim, upgrade, early: head.rest };
+        // A broker that is closed, or whose machine is deleted, must not show anything any more.
+        let reached = tokio::select! {
+            biased;
+            why = broker.stopped() => Err(match why {
+                Stop::Stopping => Refusal::Stopping,
+                _ => Refusal::NoBroker,
+            }),
+            reached = upgraded.reach(&mut self.stream, shared) => reached,
+        };
         // Only what became of a good ticket is worth telling its holder afterwards.
-        let reached = upgraded.reach(shared).await;
         broker.note_refusal(reached.as_ref().err().copied());
         Ok(reached?)
     }
+
+    fn claim(&self, broker: &Arc<Broker>, token: Option<&Token>, shared: &Shared) -> Result<Claim, Refusal> {
+        let (client, now) = (self.client.ip(), Instant::now());
+        shared.sources.may_try(client, now)?;
+        let claim = broker.claim(token, client, now);
+        if let Err(Refusal::WrongTicket) = claim {
+            shared.sources.wrong_ticket(client, now);
+        }
+        claim
+    }
 }
 
-fn refused(refusal: Refusal, broker: Option<&Broker>, client: SocketAddr, shared: &Shared) {
+fn refused(refusal: Refusal, broker: Option<Arc<Broker>>, client: SocketAddr, shared: &Shared) {
     shared.metrics.refused(refusal);
-    let broker_id = broker.map_or("-", |broker| &broker.id);
+    let broker_id = broker.as_ref().map_or("-", |broker| &broker.id);
     info!(broker_id, %client, code = refusal.answer().1, "refused");
+    shared.desk.refused(broker, client.ip(), refusal);
 }
 
 /// A good handshake with a good ticket.
@@ -164,84 +220,130 @@ struct Upgraded {
 }
 
 impl Upgraded {
-    /// Resolves the instance once more, dials it, and uses the ticket up. Dropped at any point before
-    /// that, the ticket is free again.
-    async fn reach(self, shared: &Shared) -> Result<Reached, Refusal> {
-        let target = shared.desk.resolve(self.broker.clone()).await?;
-        let stream = shared.destinations.dial(&target, shared.dial).await.map_err(|error| {
-            info!(broker_id = self.broker.id, %error, "target not reached");
+    /// Resolves the instance once more, dials it, and records the session. Dropped at any point before
+    /// that, the ticket is as it was.
+    async fn reach(self, client: &mut ClientStream, shared: &Shared) -> Result<Reached, Refusal> {
+        let Self { broker, claim, upgrade, early } = self;
+        let admitted = shared.sessions.admit(claim.session())?;
+        let unanswered = |_| Refusal::Unavailable;
+        let target =
+            timeout(shared.dial, shared.desk.resolve(broker.clone())).await.map_err(unanswered)??;
+        let mut stream = shared.destinations.dial(&target, shared.dial).await.map_err(|error| {
+            info!(broker_id = broker.id, %error, "target not reached");
             match error {
                 DialError::TimedOut { .. } => Refusal::TargetTimeout,
                 DialError::Refused { .. } | DialError::NotAllowed { .. } => Refusal::TargetRefused,
             }
         })?;
         let _ = socket::prepare(&stream, shared.pace.peer);
-        shared.desk.use_ticket(self.claim.hash()).await?;
-        self.claim.use_up();
-        let presence = self.broker.enter();
-        Ok(Reached {
-            broker: self.broker,
-            presence,
-            target: stream,
-            upgrade: self.upgrade,
-            early: self.early,
-        })
+        // The secret is used for who showed a ticket, and for nobody else.
+        let inject = shared.inject_secrets && claim.hash().is_some() && speaks_rfb(target.protocol);
+        let far = match target.secret.as_ref().filter(|_| inject) {
+            None => Far::Plain(stream),
+            Some(secret) => {
+                let authenticated = vnc::authenticate(&mut stream, Some(secret.reveal()));
+                let authenticated = timeout(shared.dial, authenticated).await;
+                authenticated.map_err(|_| Refusal::TargetTimeout)?.map_err(|error| {
+                    info!(broker_id = broker.id, %error, "target not authenticated to");
+                    not_authenticated(&error)
+                })?;
+                Far::Fronted(Fronted::new(stream))
+            }
+        };
+        // What moved while it was dialled is somebody else's screen by now; who left meanwhile keeps a
+        // ticket that is as good as before.
+        if broker.target() != target {
+            return Err(Refusal::InstanceGone);
+        } else if client.has_left() {
+            return Err(Refusal::Slow);
+        }
+        let recorded = shared.desk.begin(claim.session().clone(), claim.hash());
+        timeout(shared.dial, recorded).await.map_err(unanswered)??;
+        Ok(Reached { broker, connection: claim.enter(), admitted, target: far, upgrade, early })
+    }
+}
+
+/// The far side of a session.
+enum Far {
+    /// Its bytes are the client's.
+    Plain(TcpStream),
+    /// The gateway has authenticated to it, and lets the client in without.
+    Fronted(Fronted<TcpStream>),
+}
+
+const fn speaks_rfb(protocol: Protocol) -> bool {
+    matches!(protocol, Protocol::Vnc | Protocol::Ikvm)
+}
+
+const fn not_authenticated(error: &VncError) -> Refusal {
+    match error {
+        VncError::NotRfb => Refusal::TargetNotVnc,
+        VncError::Refused { .. } | VncError::Unsupported { .. } => Refusal::TargetSecurity,
+        VncError::PasswordNeeded | VncError::WrongPassword => Refusal::TargetPassword,
+        VncError::Io(_) => Refusal::TargetRefused,
     }
 }
 
 /// A client that waits for its answer, and a target that is there.
 struct Reached {
     broker: Arc<Broker>,
-    presence: Presence,
-    target: TcpStream,
+    connection: Connection,
+    admitted: Admitted,
+    target: Far,
     upgrade: Upgrade,
     early: Vec<u8>,
 }
 
 impl Reached {
-    async fn accept(self, Arrival { mut stream, client, .. }: Arrival) -> Option<Connected> {
-        stream.write_all(self.upgrade.answer()).await.ok()?;
+    async fn accept(self, Caller { mut stream, client }: Caller) -> Option<Connected> {
+        let Self { broker, connection, admitted, target, upgrade, early } = self;
+        stream.write_all(upgrade.answer()).await.ok()?;
         stream.flush().await.ok()?;
         // The queue is bounded for the picture's sake only; it works without.
         let _ = socket::bound_queue(stream.get_ref());
-        let Self { broker, presence, target, early, .. } = self;
-        Some(Connected { broker, _presence: presence, stream, target, client, early })
+        Some(Connected { broker, connection, _admitted: admitted, stream, target, client, early })
     }
 }
 
-/// A session that runs.
+/// A connection that is in.
 struct Connected {
     broker: Arc<Broker>,
-    _presence: Presence,
+    // Before its place among the sessions, so that it is out when the place is given back.
+    connection: Connection,
+    _admitted: Admitted,
     stream: ClientStream,
-    target: TcpStream,
+    target: Far,
     client: SocketAddr,
     early: Vec<u8>,
 }
 
 impl Connected {
     async fn relay(self, shared: &Shared, live: &Live) {
-        let Self { broker, stream, target, client, early, _presence } = self;
-        info!(broker_id = broker.id, instance_id = broker.instance_id, %client, "session begins");
+        let Self { broker, connection, _admitted, stream, target, client, early } = self;
+        let session = connection.session().clone();
+        info!(broker_id = broker.id, session_id = session.id, instance_id = broker.instance_id, %client, "session begins");
         let began = Instant::now();
         let traffic = Rc::new(Traffic::default());
-        let counted = live.count(&traffic, shared.metrics.clone());
-        let stopped = broker.stopped();
+        let counted = live.count(&traffic, &session, shared.metrics.clone());
+        let (broker_stopped, connection_stopped) = (broker.stopped(), connection.stopped());
         let stop = async move {
-            Close::new(
-                CloseCode::GOING_AWAY,
-                match stopped.await {
-                    Stop::Closed => "the console was closed",
-                    Stop::Stopping => "the gateway is stopping",
-                },
-            )
+            tokio::select! {
+                why = broker_stopped => farewell(why),
+                why = connection_stopped => farewell(why),
+            }
         };
-        let end = pump::run(stream, target, &early, &shared.pace, &traffic, stop).await;
+        let end = match target {
+            Far::Plain(target) => pump::run(stream, target, &early, &shared.pace, &traffic, stop).await,
+            Far::Fronted(target) => pump::run(stream, target, &early, &shared.pace, &traffic, stop).await,
+        };
         drop(counted);
+        drop(connection);
         let name = end_name(&end);
         shared.metrics.ended(name);
+        shared.desk.end(session.clone(), name);
         info!(
             broker_id = broker.id,
+            session_id = session.id,
             %client,
             end = name,
             error = end.as_ref().err().map(ToString::to_string),
@@ -253,8 +355,23 @@ impl Connected {
     }
 }
 
+/// Close code of a connection whose place a newer one took, from the range of applications (RFC 6455
+/// section 7.4.2).
+const REPLACED: CloseCode = CloseCode(4000);
+/// Close code of a session that an operator killed.
+const KILLED: CloseCode = CloseCode(4001);
+
+fn farewell(why: Stop) -> Close {
+    match why {
+        Stop::Closed => Close::new(CloseCode::GOING_AWAY, "the console was closed"),
+        Stop::Stopping => Close::new(CloseCode::GOING_AWAY, "the gateway is stopping"),
+        Stop::Replaced => Close::new(REPLACED, "replaced by a newer connection"),
+        Stop::Killed => Close::new(KILLED, "ended by an operator"),
+    }
+}
+
 /// The names of all ends, in records and metrics.
-pub const END_NAMES: [&str; 10] = [
+pub const END_NAMES: [&str; 12] = [
     "client_closed",
     "client_gone",
     "client_silent",
@@ -262,6 +379,8 @@ pub const END_NAMES: [&str; 10] = [
     "idle",
     "too_long",
     "stopped",
+    "replaced",
+    "killed",
     "client_error",
     "protocol_error",
     "target_error",
@@ -276,12 +395,14 @@ fn end_name(end: &Result<End, RelayError>) -> &'static str {
         Ok(End::TargetClosed) => 3,
         Ok(End::Idle) => 4,
         Ok(End::TooLong) => 5,
+        Ok(End::Stopped(Close { code: REPLACED, .. })) => 7,
+        Ok(End::Stopped(Close { code: KILLED, .. })) => 8,
         Ok(End::Stopped(_)) => 6,
         Err(RelayError::Client(error)) if is_departure(error) => 1,
-        Err(RelayError::Client(_)) => 7,
-        Err(RelayError::Protocol(_)) => 8,
+        Err(RelayError::Client(_)) => 9,
+        Err(RelayError::Protocol(_)) => 10,
         Err(RelayError::Target(error)) if is_departure(error) => 3,
-        Err(RelayError::Target(_)) => 9,
+        Err(RelayError::Target(_)) => 11,
     };
     END_NAMES[index]
 }

@@ -32,3 +32,11 @@ pub fn prepare(stream: &TcpStream, peer: Duration) -> io::Result<()> {
 pub fn bound_queue(stream: &TcpStream) -> io::Result<()> {
     SockRef::from(stream).set_tcp_notsent_lowat(NOTSENT_LOWAT)
 }
+
+/// Whether the client has ended its side already. What it sent and is not read yet counts as being
+/// there.
+pub fn has_left(stream: &TcpStream) -> bool {
+    let mut byte = [std::mem::MaybeUninit::uninit()];
+    // The socket does not block: without anything to read this is an error, which is being there.
+    SockRef::from(stream).peek(&mut byte).is_ok_and(|len| len == 0)
+}

@@ -1,14 +1,11 @@
 //! `/v1/brokers`.
 
-use std::time::Duration;
-
 use axum::Json;
 use axum::extract::rejection::{JsonRejection, QueryRejection};
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 
 use crate::broker::Stop;
-use crate::control::lifecycle::TTL_MAX;
 
 use super::Api;
 use super::problem::Problem;
@@ -19,12 +16,8 @@ pub async fn create(
     State(api): State<Api>,
     body: Result<Json<CreateBroker>, JsonRejection>,
 ) -> Result<(StatusCode, Json<CreatedBroker>), Problem> {
-    let Json(CreateBroker { instance_id, ttl_s }) = body?;
-    let ttl = ttl_s.map(Duration::from_secs);
-    if ttl.is_some_and(|ttl| ttl.is_zero() || ttl > TTL_MAX) {
-        return Err(Problem::bad_request(format!("ttl_s is 1 to {}", TTL_MAX.as_secs())));
-    }
-    let opened = api.lifecycle.open(&instance_id, ttl).await?;
+    let Json(body) = body?;
+    let opened = api.lifecycle.open(body.into_wish()?).await?;
     Ok((StatusCode::CREATED, Json(CreatedBroker::new(&opened, &api.broker_host, api.broker_tls))))
 }
 

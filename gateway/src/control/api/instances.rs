@@ -34,8 +34,8 @@ pub async fn put(
     body: Result<Json<PutInstance>, JsonRejection>,
 ) -> Result<(StatusCode, Json<InstanceView>), Problem> {
     let Json(body) = body?;
-    let (row, password) = body.into_row(id)?;
-    let new = api.lifecycle.put_instance(&row, password.as_deref()).await?;
+    let row = body.into_row(id)?;
+    let new = api.lifecycle.put_instance(row.clone()).await?;
     let status = if new { StatusCode::CREATED } else { StatusCode::OK };
     Ok((status, Json(row.into())))
 }

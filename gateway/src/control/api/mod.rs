@@ -2,8 +2,10 @@
 //! further than the handlers.
 
 mod brokers;
+mod events;
 mod instances;
 pub mod problem;
+mod sessions;
 pub mod wire;
 
 use std::sync::Arc;
@@ -17,6 +19,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 
 use super::access::Key;
+use super::events::Events;
 use super::lifecycle::Lifecycle;
 use super::store::Store;
 use problem::Problem;
@@ -28,6 +31,8 @@ pub struct Api {
     pub lifecycle: Arc<Lifecycle>,
     /// Instances.
     pub store: Store,
+    /// What happens.
+    pub events: Events,
     /// Name that clients are given.
     pub broker_host: Arc<str>,
     /// Whether broker ports speak TLS to clients that want it.
@@ -46,6 +51,9 @@ pub fn routes(api: Api) -> Router {
         .route("/v1/brokers/{id}", get(brokers::show).delete(brokers::close))
         .route("/v1/instances", get(instances::list))
         .route("/v1/instances/{id}", get(instances::show).put(instances::put).delete(instances::remove))
+        .route("/v1/sessions", get(sessions::list))
+        .route("/v1/sessions/{id}", get(sessions::show).delete(sessions::kill))
+        .route("/v1/events", get(events::stream))
         .fallback(async || Problem::no_such_call())
         .method_not_allowed_fallback(async || Problem::method_not_allowed())
         .layer(DefaultBodyLimit::max(BODY_MAX))

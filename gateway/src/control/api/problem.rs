@@ -31,6 +31,11 @@ impl Problem {
         Self::new(404, "no_broker", format!("there is no broker {id:?}"))
     }
 
+    /// No session has this id, or it has no connection any more.
+    pub fn no_session(id: &str) -> Self {
+        Self::new(404, "no_session", format!("there is no session {id:?}"))
+    }
+
     /// No instance has this id.
     pub fn no_instance(id: &str) -> Self {
         Self::new(404, "no_instance", format!("there is no instance {id:?}"))
@@ -113,6 +118,7 @@ impl From<InventoryError> for Problem {
         match error {
             InventoryError::Unknown(id) => Self::no_instance(&id),
             InventoryError::Store(error) => error.into(),
+            InventoryError::Stopping => Self::new(503, "stopping", error.to_string()),
             InventoryError::Row { .. } => Self::new(409, "bad_instance", error.to_string()),
         }
     }
@@ -127,6 +133,7 @@ impl From<OpenError> for Problem {
                 let wait = retry_after.map_or(10, |wait| wait.as_secs() + 1);
                 Self { retry_after_s: Some(wait), ..Self::new(503, "no_free_port", "no broker port is free") }
             }
+            OpenError::Changed => Self::new(409, "instance_changed", error.to_string()),
             OpenError::Stopping => Self::new(503, "stopping", error.to_string()),
             OpenError::Listen { .. } | OpenError::Filter(_) | OpenError::Random(_) => {
                 tracing::error!(%error, "broker not opened");

@@ -2,17 +2,21 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
+use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-use crate::broker::{Broker, Protocol};
-use crate::control::lifecycle::Opened;
-use crate::control::store::{InstanceRow, WallTime};
+use crate::broker::session::Session;
+use crate::broker::{Broker, Protocol, Secret};
+use crate::control::lifecycle::{Opened, TTL_MAX, Wish};
+use crate::control::store::{InstanceRow, SessionRow, WallTime};
 
 use super::problem::Problem;
 
 /// `POST /v1/brokers`.
-#[derive(Debug, Deserialize, Serialize)]
+#[derive(Debug, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct CreateBroker {
     /// The instance whose console is asked for.
@@ -20,6 +24,52 @@ pub struct CreateBroker {
     /// Seconds until the broker is closed if nobody uses it.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub ttl_s: Option<u64>,
+    /// Address or prefix that clients come from.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub client: Option<String>,
+    /// `required` (the default), or `optional`, which needs `client`.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub tickets: Option<TicketRule>,
+    /// A broker that is open already for the same is as good; it gets a further ticket.
+    #[serde(default)]
+    pub reuse: bool,
+}
+
+/// Whether clients need a ticket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TicketRule {
+    /// They do.
+    Required,
+    /// They do not.
+    Optional,
+}
+
+impl CreateBroker {
+    /// What is asked for.
+    ///
+    /// # Errors
+    /// Which value cannot be meant.
+    pub fn into_wish(self) -> Result<Wish, Problem> {
+        let ttl = self.ttl_s.map(Duration::from_secs);
+        if ttl.is_some_and(|ttl| ttl.is_zero() || ttl > TTL_MAX) {
+            return Err(Problem::bad_request(format!("ttl_s is 1 to {}", TTL_MAX.as_secs())));
+        }
+        let client = self.client.as_deref().map(prefix).transpose()?;
+        let tickets_optional = self.tickets == Some(TicketRule::Optional);
+        if tickets_optional && client.is_none() {
+            return Err(Problem::bad_request("tickets may be optional only together with client"));
+        }
+        Ok(Wish { instance_id: self.instance_id, ttl, client, tickets_optional, reuse: self.reuse })
+    }
+}
+
+fn prefix(text: &str) -> Result<IpNet, Problem> {
+    let whole = |address: IpAddr| IpNet::from(address.to_canonical());
+    let parsed = text.parse::<IpAddr>().map(whole).or_else(|_| text.parse::<IpNet>());
+    parsed
+        .map(|network| network.trunc())
+        .map_err(|_| Problem::bad_request(format!("client {text:?} is no address and no prefix")))
 }
 
 /// A broker, without its ticket.
@@ -39,8 +89,13 @@ pub struct BrokerView {
     pub graphics_protocol: Protocol,
     /// `open`; closed brokers are not listed.
     pub state: String,
-    /// Sessions that run.
+    /// Sessions that have a connection.
     pub sessions: usize,
+    /// Prefix that clients come from.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub client: Option<IpNet>,
+    /// Whether clients need a ticket.
+    pub tickets: TicketRule,
     /// When it is closed if nobody uses it, RFC 3339.
     pub expires_at: String,
 }
@@ -57,6 +112,12 @@ impl BrokerView {
             graphics_protocol: broker.protocol,
             state: "open".to_owned(),
             sessions: broker.sessions(),
+            client: broker.admission.client,
+            tickets: if broker.admission.tickets_optional {
+                TicketRule::Optional
+            } else {
+                TicketRule::Required
+            },
             expires_at: expires_at.to_string(),
         }
     }
@@ -125,11 +186,11 @@ fn kvm() -> String {
 pub const ID_MAX: usize = 255;
 
 impl PutInstance {
-    /// The row, and the password.
+    /// The row.
     ///
     /// # Errors
     /// Which value cannot be meant.
-    pub fn into_row(self, id: String) -> Result<(InstanceRow, Option<String>), Problem> {
+    pub fn into_row(self, id: String) -> Result<InstanceRow, Problem> {
         let bad = |detail: String| Err(Problem::bad_request(detail));
         if self.instance_id.as_ref().is_some_and(|given| *given != id) {
             return bad(format!("instance_id is not {id:?}, the id of the path"));
@@ -147,14 +208,14 @@ impl PutInstance {
         if self.graphics_port == 0 {
             return bad("graphics_port is 1 to 65535".to_owned());
         }
-        let row = InstanceRow {
+        Ok(InstanceRow {
             instance_id: id,
             hypervisor: self.hypervisor,
             host: self.host,
             graphics_port: self.graphics_port,
             graphics_protocol: self.graphics_protocol.to_string(),
-        };
-        Ok((row, self.graphics_passwd))
+            graphics_passwd: self.graphics_passwd.and_then(Secret::new),
+        })
     }
 }
 
@@ -175,9 +236,85 @@ pub struct InstanceView {
 
 impl From<InstanceRow> for InstanceView {
     fn from(row: InstanceRow) -> Self {
-        let InstanceRow { instance_id, hypervisor, host, graphics_port, graphics_protocol } = row;
+        let InstanceRow { instance_id, hypervisor, host, graphics_port, graphics_protocol, .. } = row;
         Self { instance_id, hypervisor, host, graphics_port, graphics_protocol }
     }
+}
+
+/// A session.
+#[derive(Debug, Deserialize, Serialize)]
+pub struct SessionView {
+    /// Its id.
+    pub session_id: String,
+    /// Its broker.
+    pub broker_id: String,
+    /// Its instance.
+    pub instance_id: String,
+    /// What the console speaks.
+    pub graphics_protocol: String,
+    /// Where it comes from.
+    pub client: String,
+    /// `live` while it has a connection, else `ended`.
+    pub state: String,
+    /// Connections so far.
+    pub connections: u32,
+    /// Payload bytes, client to target.
+    pub up_bytes: u64,
+    /// Payload bytes, target to client.
+    pub down_bytes: u64,
+    /// RFC 3339.
+    pub started_at: String,
+    /// When its last connection ended, RFC 3339.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub ended_at: Option<String>,
+    /// How its last connection ended.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub end_reason: Option<String>,
+}
+
+impl SessionView {
+    /// What is shown of a row; the bytes of a session that runs are those of now.
+    pub fn new(row: SessionRow, live: Option<&Session>) -> Self {
+        let bytes = |recorded: i64, now: Option<&AtomicU64>| {
+            now.map_or(recorded.max(0).unsigned_abs(), |now| now.load(Ordering::Relaxed))
+        };
+        Self {
+            up_bytes: bytes(row.up_bytes, live.map(|session| &session.up)),
+            down_bytes: bytes(row.down_bytes, live.map(|session| &session.down)),
+            session_id: row.session_id,
+            broker_id: row.broker_id,
+            instance_id: row.instance_id,
+            graphics_protocol: row.graphics_protocol,
+            client: row.client,
+            state: if row.ended_at.is_none() { "live" } else { "ended" }.to_owned(),
+            connections: row.connections,
+            started_at: row.started_at.to_string(),
+            ended_at: row.ended_at.map(|at| at.to_string()),
+            end_reason: row.end_reason,
+        }
+    }
+}
+
+/// Which sessions are asked for.
+#[derive(Debug, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct SessionQuery {
+    /// At most so many, 1 to 1000.
+    pub limit: Option<u32>,
+    /// Only ids behind this one.
+    pub after: Option<String>,
+    /// Only those that are `live` or `ended`.
+    pub state: Option<SessionState>,
+}
+
+/// Whether a session has a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SessionState {
+    /// It has.
+    Live,
+    /// It has none any more.
+    Ended,
 }
 
 /// Which part of a list is asked for.
@@ -198,10 +335,24 @@ impl PageQuery {
     /// # Errors
     /// It is out of its bounds.
     pub fn limit(&self) -> Result<u32, Problem> {
-        match self.limit.unwrap_or(100) {
-            limit @ 1..=1000 => Ok(limit),
-            limit => Err(Problem::bad_request(format!("limit is 1 to 1000, not {limit}"))),
-        }
+        bounded(self.limit)
+    }
+}
+
+impl SessionQuery {
+    /// `limit`, with its default of 100.
+    ///
+    /// # Errors
+    /// It is out of its bounds.
+    pub fn limit(&self) -> Result<u32, Problem> {
+        bounded(self.limit)
+    }
+}
+
+fn bounded(limit: Option<u32>) -> Result<u32, Problem> {
+    match limit.unwrap_or(100) {
+        limit @ 1..=1000 => Ok(limit),
+        limit => Err(Problem::bad_request(format!("limit is 1 to 1000, not {limit}"))),
     }
 }
 

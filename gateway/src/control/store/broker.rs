@@ -3,12 +3,14 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+use ipnet::IpNet;
 use sqlx::Row;
+use sqlx::sqlite::SqliteRow;
 
 use super::{Store, StoreError, WallTime, failed};
 
-/// A broker that is made.
-#[derive(Clone, Debug)]
+/// A broker, as it is recorded.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BrokerRow {
     /// Its id.
     pub broker_id: String,
@@ -16,10 +18,25 @@ pub struct BrokerRow {
     pub instance_id: String,
     /// Address and port.
     pub endpoint: SocketAddr,
-    /// When it is closed if nobody uses it; its first ticket expires with it.
+    /// Prefix that clients come from.
+    pub client: Option<IpNet>,
+    /// Whether clients need no ticket.
+    pub tickets_optional: bool,
+    /// When it was made.
+    pub created_at: WallTime,
+    /// When it is closed if nobody uses it.
     pub expires_at: WallTime,
-    /// SHA-256 of its first ticket.
-    pub ticket: [u8; 32],
+}
+
+/// A ticket, as it is recorded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TicketRow {
+    /// SHA-256 of the ticket.
+    pub hash: [u8; 32],
+    /// When its session has to have begun.
+    pub expires_at: WallTime,
+    /// The session that it let in, the client of that session, and when that ended.
+    pub session: Option<(String, IpAddr, WallTime)>,
 }
 
 /// A port that closed lately.
@@ -35,30 +52,82 @@ fn hex(hash: &[u8; 32]) -> String {
     hash.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
+fn unhex(text: &str) -> Option<[u8; 32]> {
+    let mut hash = [0; 32];
+    for (byte, digits) in hash.iter_mut().zip(text.as_bytes().chunks(2)) {
+        *byte = u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()?;
+    }
+    (text.len() == 64).then_some(hash)
+}
+
+/// A column of text that means something else.
+fn parsed<T: std::str::FromStr<Err: std::error::Error + Send + Sync + 'static>>(
+    row: &SqliteRow,
+    column: &str,
+) -> Result<T, sqlx::Error> {
+    let text: &str = row.try_get(column)?;
+    text.parse().map_err(|error| sqlx::Error::ColumnDecode { index: column.into(), source: Box::new(error) })
+}
+
+fn endpoint(row: &SqliteRow) -> Result<SocketAddr, sqlx::Error> {
+    Ok(SocketAddr::new(parsed(row, "broker_ip")?, row.try_get("broker_port")?))
+}
+
+fn read(row: &SqliteRow) -> Result<BrokerRow, sqlx::Error> {
+    let client: Option<&str> = row.try_get("client")?;
+    Ok(BrokerRow {
+        broker_id: row.try_get("broker_id")?,
+        instance_id: row.try_get("instance_id")?,
+        endpoint: endpoint(row)?,
+        client: client.map(|_| parsed(row, "client")).transpose()?,
+        tickets_optional: row.try_get::<&str, _>("tickets")? == "optional",
+        created_at: WallTime(row.try_get("created_at")?),
+        expires_at: WallTime(row.try_get("expires_at")?),
+    })
+}
+
 impl Store {
-    /// Records a broker and its ticket.
+    /// Records a broker and its first ticket.
     ///
     /// # Errors
     /// See [`StoreError`]; nothing is recorded then.
-    pub async fn add_broker(&self, row: &BrokerRow) -> Result<(), StoreError> {
+    pub async fn add_broker(&self, row: &BrokerRow, ticket: &[u8; 32]) -> Result<(), StoreError> {
         const WHAT: &str = "add broker";
         let mut write = self.pool.begin().await.map_err(failed(WHAT))?;
-        let broker = "INSERT INTO broker (broker_id, instance_id, broker_ip, broker_port, created_at, \
-                      expires_at) VALUES ($1, $2, $3, $4, $5, $6)";
+        let broker = "INSERT INTO broker (broker_id, instance_id, broker_ip, broker_port, client, tickets, \
+                      created_at, expires_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
         sqlx::query(broker)
             .bind(&row.broker_id)
             .bind(&row.instance_id)
             .bind(row.endpoint.ip().to_string())
             .bind(row.endpoint.port())
-            .bind(WallTime::now().0)
+            .bind(row.client.map(|client| client.to_string()))
+            .bind(if row.tickets_optional { "optional" } else { "required" })
+            .bind(row.created_at.0)
             .bind(row.expires_at.0)
             .execute(&mut *write)
             .await
             .map_err(failed(WHAT))?;
-        sqlx::query("INSERT INTO ticket (hash, broker_id, expires_at) VALUES ($1, $2, $3)")
-            .bind(hex(&row.ticket))
-            .bind(&row.broker_id)
-            .bind(row.expires_at.0)
+        insert_ticket(&mut write, &row.broker_id, ticket, row.expires_at).await.map_err(failed(WHAT))?;
+        write.commit().await.map_err(failed(WHAT))
+    }
+
+    /// Records a further ticket, and that the broker stays at least as long.
+    ///
+    /// # Errors
+    /// See [`StoreError`]; nothing is recorded then.
+    pub async fn add_ticket(
+        &self,
+        broker_id: &str,
+        ticket: &[u8; 32],
+        expires_at: WallTime,
+    ) -> Result<(), StoreError> {
+        const WHAT: &str = "add ticket";
+        let mut write = self.pool.begin().await.map_err(failed(WHAT))?;
+        insert_ticket(&mut write, broker_id, ticket, expires_at).await.map_err(failed(WHAT))?;
+        sqlx::query("UPDATE broker SET expires_at = MAX(expires_at, $2) WHERE broker_id = $1")
+            .bind(broker_id)
+            .bind(expires_at.0)
             .execute(&mut *write)
             .await
             .map_err(failed(WHAT))?;
@@ -78,14 +147,41 @@ impl Store {
         Ok(())
     }
 
-    /// Records for all brokers that are open in the store that they are closed. Returns how many.
+    /// The brokers that are open in the store.
     ///
     /// # Errors
     /// See [`StoreError`].
-    pub async fn close_all_brokers(&self, reason: &str) -> Result<u64, StoreError> {
-        let close = sqlx::query("UPDATE broker SET closed_at = $1, reason = $2 WHERE closed_at IS NULL");
-        let closed = close.bind(WallTime::now().0).bind(reason).execute(&self.pool).await;
-        Ok(closed.map_err(failed("close brokers"))?.rows_affected())
+    pub async fn open_brokers(&self) -> Result<Vec<BrokerRow>, StoreError> {
+        let rows = sqlx::query("SELECT * FROM broker WHERE closed_at IS NULL").fetch_all(&self.pool).await;
+        rows.and_then(|rows| rows.iter().map(read).collect()).map_err(failed("list open brokers"))
+    }
+
+    /// The tickets of a broker, with the sessions that they let in. A session that is not recorded as
+    /// ended ended now: nobody is in when this is asked.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn tickets(&self, broker_id: &str) -> Result<Vec<TicketRow>, StoreError> {
+        const WHAT: &str = "list tickets";
+        let query = "SELECT ticket.hash, ticket.expires_at, ticket.session_id, session.client, session.ended_at \
+                     FROM ticket LEFT JOIN session ON session.session_id = ticket.session_id \
+                     WHERE ticket.broker_id = $1";
+        let rows = sqlx::query(query).bind(broker_id).fetch_all(&self.pool).await.map_err(failed(WHAT))?;
+        let now = WallTime::now();
+        let read = |row: &SqliteRow| {
+            let session: Option<String> = row.try_get("session_id")?;
+            let ended_at: Option<i64> = row.try_get("ended_at")?;
+            let ended_at = ended_at.map_or(now, |at| WallTime(at.min(now.0)));
+            let session = session.map(|id| Ok::<_, sqlx::Error>((id, parsed(row, "client")?, ended_at)));
+            let hash: &str = row.try_get("hash")?;
+            let hash = unhex(hash).ok_or_else(|| sqlx::Error::Decode("ticket.hash is no hash".into()))?;
+            Ok(TicketRow {
+                hash,
+                expires_at: WallTime(row.try_get("expires_at")?),
+                session: session.transpose()?,
+            })
+        };
+        rows.iter().map(read).collect::<Result<_, sqlx::Error>>().map_err(failed(WHAT))
     }
 
     /// The ports that closed less than `rest` ago. A port that closed in the future, by a clock that was
@@ -100,16 +196,11 @@ impl Store {
         let rows = query.bind(now.saturating_sub(rest_ms)).fetch_all(&self.pool).await;
         let rows = rows.map_err(failed("list resting ports"))?;
         let rests = rows.iter().map(|row| {
-            let ip: String = row.try_get("broker_ip")?;
-            let ip: IpAddr = ip.parse().map_err(|error| sqlx::Error::Decode(Box::new(error)))?;
             let closed_at: i64 = row.try_get("closed_at")?;
-            let left = closed_at.saturating_add(rest_ms).saturating_sub(now).min(rest_ms);
-            Ok(Rest {
-                endpoint: SocketAddr::new(ip, row.try_get("broker_port")?),
-                left: Duration::from_millis(left.unsigned_abs()),
-            })
+            let left = closed_at.saturating_add(rest_ms).saturating_sub(now).clamp(0, rest_ms);
+            Ok(Rest { endpoint: endpoint(row)?, left: Duration::from_millis(left.unsigned_abs()) })
         });
-        rests.collect::<Result<_, _>>().map_err(failed("read resting ports"))
+        rests.collect::<Result<_, sqlx::Error>>().map_err(failed("read resting ports"))
     }
 
     /// Forgets brokers that closed before `before`, and their tickets.
@@ -120,81 +211,27 @@ impl Store {
         let forget = sqlx::query("DELETE FROM broker WHERE closed_at < $1").bind(before.0);
         Ok(forget.execute(&self.pool).await.map_err(failed("forget brokers"))?.rows_affected())
     }
-
-    /// Records that a ticket was used. Returns whether it was unused until now.
-    ///
-    /// # Errors
-    /// See [`StoreError`].
-    pub async fn use_ticket(&self, hash: &[u8; 32]) -> Result<bool, StoreError> {
-        let used = sqlx::query("UPDATE ticket SET used_at = $2 WHERE hash = $1 AND used_at IS NULL");
-        let used = used.bind(hex(hash)).bind(WallTime::now().0).execute(&self.pool).await;
-        Ok(used.map_err(failed("use ticket"))?.rows_affected() == 1)
-    }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+async fn insert_ticket(
+    write: &mut sqlx::SqliteConnection,
+    broker_id: &str,
+    hash: &[u8; 32],
+    expires_at: WallTime,
+) -> Result<(), sqlx::Error> {
+    let insert = sqlx::query("INSERT INTO ticket (hash, broker_id, expires_at) VALUES ($1, $2, $3)");
+    insert.bind(hex(hash)).bind(broker_id).bind(expires_at.0).execute(write).await?;
+    Ok(())
+}
 
-    async fn store() -> (tempfile::TempDir, Store) {
-        let folder = tempfile::tempdir().expect("a folder");
-        let store = Store::open(&folder.path().join("store.db")).await.expect("a store");
-        (folder, store)
-    }
-
-    fn row(id: &str) -> BrokerRow {
-        BrokerRow {
-            broker_id: id.into(),
-            instance_id: "i-1".into(),
-            endpoint: "127.0.80.1:10000".parse().expect("an endpoint"),
-            expires_at: WallTime::now().after(Duration::from_secs(60)),
-            ticket: [id.len() as u8; 32],
-        }
-    }
-
-    #[tokio::test]
-    async fn a_ticket_is_used_once_also_after_a_restart() {
-        let (folder, store) = store().await;
-        store.add_broker(&row("b-1")).await.expect("adds");
-        assert!(store.use_ticket(&row("b-1").ticket).await.expect("uses"));
-        store.close().await;
-        let store = Store::open(&folder.path().join("store.db")).await.expect("opens again");
-        assert!(!store.use_ticket(&row("b-1").ticket).await.expect("answers"));
-        assert!(!store.use_ticket(&[9; 32]).await.expect("answers"));
-    }
-
-    #[tokio::test]
-    async fn a_closed_port_rests_and_a_broker_is_closed_once() {
-        let (_folder, store) = store().await;
-        let rest = Duration::from_secs(120);
-        store.add_broker(&row("b-1")).await.expect("adds");
-        assert_eq!(store.resting(rest).await.expect("answers"), []);
-        store.close_broker("b-1", "expired").await.expect("closes");
-        store.close_broker("b-1", "again").await.expect("closes");
-        let rests = store.resting(rest).await.expect("answers");
-        assert_eq!(rests.len(), 1);
-        assert_eq!(rests[0].endpoint, row("b-1").endpoint);
-        assert!(rests[0].left <= rest && rests[0].left > rest / 2);
-        assert_eq!(store.close_all_brokers("restart").await.expect("answers"), 0);
-    }
-
-    #[tokio::test]
-    async fn a_broker_is_recorded_with_its_ticket_or_not_at_all() {
-        let (_folder, store) = store().await;
-        store.add_broker(&row("b-1")).await.expect("adds");
-        let same_ticket = BrokerRow { broker_id: "b-2".into(), ..row("b-1") };
-        assert!(store.add_broker(&same_ticket).await.is_err());
-        assert_eq!(store.close_all_brokers("test").await.expect("answers"), 1);
-        assert_eq!(store.forget_brokers(WallTime(i64::MAX)).await.expect("answers"), 1);
-        assert!(!store.use_ticket(&row("b-1").ticket).await.expect("its ticket went with it"));
-    }
-
-    #[tokio::test]
-    async fn a_file_that_is_no_database_is_an_error() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let path = folder.path().join("store.db");
-        std::fs::write(&path, "this is no database, whatever its name says").expect("writes");
-        let error = Store::open(&path).await.expect_err("no database");
-        assert!(error.to_string().contains("not a database"), "{error}");
-    }
+/// Binds a ticket to a session. Returns whether it was unused, or of this very session.
+pub(super) async fn use_ticket(
+    write: &mut sqlx::SqliteConnection,
+    hash: &[u8; 32],
+    session_id: &str,
+) -> Result<bool, sqlx::Error> {
+    let used =
+        "UPDATE ticket SET session_id = $2 WHERE hash = $1 AND (session_id IS NULL OR session_id = $2)";
+    let used = sqlx::query(used).bind(hex(hash)).bind(session_id).execute(write).await?;
+    Ok(used.rows_affected() == 1)
 }

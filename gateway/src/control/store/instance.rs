@@ -3,9 +3,11 @@
 use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 
+use crate::broker::Secret;
+
 use super::{Store, StoreError, WallTime, failed};
 
-/// A row, as the cloud names its columns. The password stays in the store.
+/// A row, as the cloud names its columns.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InstanceRow {
     /// As the cloud names it.
@@ -18,9 +20,11 @@ pub struct InstanceRow {
     pub graphics_port: u16,
     /// A name of `broker::Protocol`.
     pub graphics_protocol: String,
+    /// The console's password: for the console, and for nobody else.
+    pub graphics_passwd: Option<Secret>,
 }
 
-const COLUMNS: &str = "instance_id, hypervisor, host, graphics_port, graphics_protocol";
+const COLUMNS: &str = "instance_id, hypervisor, host, graphics_port, graphics_protocol, graphics_passwd";
 
 fn read(row: &SqliteRow) -> Result<InstanceRow, sqlx::Error> {
     Ok(InstanceRow {
@@ -29,16 +33,17 @@ fn read(row: &SqliteRow) -> Result<InstanceRow, sqlx::Error> {
         host: row.try_get("host")?,
         graphics_port: row.try_get("graphics_port")?,
         graphics_protocol: row.try_get("graphics_protocol")?,
+        graphics_passwd: row.try_get::<Option<String>, _>("graphics_passwd")?.and_then(Secret::new),
     })
 }
 
 impl Store {
-    /// Writes the row over any that is there. Returns whether it is new. Without `password` the one
-    /// that is there stays.
+    /// Writes the row over any that is there. Returns whether it is new. Without a password the one that
+    /// is there stays.
     ///
     /// # Errors
     /// See [`StoreError`].
-    pub async fn put_instance(&self, row: &InstanceRow, password: Option<&str>) -> Result<bool, StoreError> {
+    pub async fn put_instance(&self, row: &InstanceRow) -> Result<bool, StoreError> {
         const WHAT: &str = "put instance";
         let mut write = self.pool.begin().await.map_err(failed(WHAT))?;
         let known = sqlx::query("SELECT 1 FROM instance WHERE instance_id = $1").bind(&row.instance_id);
@@ -54,7 +59,7 @@ impl Store {
             .bind(&row.host)
             .bind(row.graphics_port)
             .bind(&row.graphics_protocol)
-            .bind(password)
+            .bind(row.graphics_passwd.as_ref().map(Secret::reveal))
             .bind(WallTime::now().0);
         put.execute(&mut *write).await.map_err(failed(WHAT))?;
         write.commit().await.map_err(failed(WHAT))?;

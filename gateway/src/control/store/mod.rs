@@ -3,6 +3,9 @@
 
 mod broker;
 mod instance;
+mod session;
+#[cfg(test)]
+mod tests;
 
 use std::path::Path;
 use std::time::Duration;
@@ -11,8 +14,9 @@ use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
 };
 
-pub use broker::{BrokerRow, Rest};
+pub use broker::{BrokerRow, Rest, TicketRow};
 pub use instance::InstanceRow;
+pub use session::SessionRow;
 
 /// The store cannot be read or written: what was tried, and why it failed.
 #[derive(Debug, thiserror::Error)]
@@ -40,6 +44,11 @@ impl WallTime {
     pub fn after(self, time: Duration) -> Self {
         Self(self.0.saturating_add(i64::try_from(time.as_millis()).unwrap_or(i64::MAX)))
     }
+
+    /// `time` earlier.
+    pub fn before(self, time: Duration) -> Self {
+        Self(self.0.saturating_sub(i64::try_from(time.as_millis()).unwrap_or(i64::MAX)))
+    }
 }
 
 impl std::fmt::Display for WallTime {
@@ -49,6 +58,9 @@ impl std::fmt::Display for WallTime {
         write!(f, "{time:.0}")
     }
 }
+
+/// How long a request waits for the store.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The store. Clones share it.
 #[derive(Clone, Debug)]
@@ -68,10 +80,11 @@ impl Store {
             .foreign_keys(true)
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Normal)
-            .busy_timeout(Duration::from_secs(5));
+            .busy_timeout(PATIENCE);
         // One writer at a time is all that SQLite has; one connection keeps requests in order instead of
         // letting them wait for each other's locks.
-        let pool = SqlitePoolOptions::new().max_connections(1).connect_with(options).await;
+        let pool =
+            SqlitePoolOptions::new().max_connections(1).acquire_timeout(PATIENCE).connect_with(options).await;
         let pool = pool.map_err(failed("open"))?;
         let migrated = sqlx::migrate!().run(&pool).await;
         migrated.map_err(|error| failed("bring the schema up to date")(error.into()))?;

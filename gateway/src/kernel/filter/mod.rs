@@ -199,54 +199,56 @@ impl Keeper {
 
     /// Applies what has gathered as one batch, and answers only then.
     fn serve(&mut self, requests: Vec<Request>) {
-        let mut batch = Vec::new();
-        let mut waiting = Vec::new();
+        let mut changes = Vec::new();
         for request in requests {
             match request {
                 Request::Open(endpoint, answer) => {
                     self.generation = self.generation.wrapping_add(1);
-                    self.open.insert(endpoint, self.generation);
-                    match self.entry(endpoint, self.generation) {
-                        Ok(entry) => batch.push(Change::Open(entry)),
-                        Err(error) => {
-                            let _ = answer.send(Err(Arc::new(error)));
-                            continue;
-                        }
+                    match entry(endpoint, self.generation) {
+                        Ok(entry) => changes.push((Change::Open(entry), answer)),
+                        // A caller that gave up does not wait for its answer, here and below.
+                        Err(error) => drop(answer.send(Err(Arc::new(error)))),
                     }
-                    waiting.push((endpoint, true, answer));
                 }
-                Request::Close(endpoint, answer) => {
-                    self.open.remove(&endpoint);
-                    batch.push(Change::Close(endpoint));
-                    waiting.push((endpoint, false, answer));
-                }
-                // A caller that gave up does not wait for its answer, here and below.
+                Request::Close(endpoint, answer) => changes.push((Change::Close(endpoint), answer)),
                 Request::Counters(answer) => drop(answer.send(self.backend.counters().map_err(Arc::new))),
             }
         }
-        let result = self.backend.apply(&batch).map_err(Arc::new);
-        if result.is_err() {
-            // Nobody can tell which of them are open now; those that asked are told "no", so they are
-            // closed. A close that failed is forgotten: its deadline is not renewed.
-            for (endpoint, _, _) in waiting.iter().filter(|(_, opened, _)| *opened) {
-                self.open.remove(endpoint);
-                let _ = self.backend.apply(&[Change::Close(*endpoint)]);
+        let batch: Vec<Change> = changes.iter().map(|(change, _)| *change).collect();
+        let whole = self.backend.apply(&batch);
+        for (change, answer) in changes {
+            // Everything can be repeated without harm, so after a failure each change is tried by itself
+            // and has an answer of its own.
+            let result = if whole.is_ok() { Ok(()) } else { self.backend.apply(&[change]) };
+            self.remember(change, result.is_ok());
+            let _ = answer.send(result.map_err(Arc::new));
+        }
+    }
+
+    /// What is remembered is renewed. A close that failed is forgotten all the same: the port closes at
+    /// its deadline.
+    fn remember(&mut self, change: Change, applied: bool) {
+        match change {
+            Change::Open(entry) if applied => self.open.insert(entry.endpoint, entry.generation),
+            Change::Open(Entry { endpoint, .. }) | Change::Close(endpoint) => self.open.remove(&endpoint),
+        };
+    }
+
+    /// Renews all deadlines; one that cannot be does not keep the others from it.
+    fn renew(&mut self) -> Result<(), FilterError> {
+        let mut failed = Ok(());
+        for (endpoint, generation) in &self.open {
+            let renewed = entry(*endpoint, *generation);
+            if let Err(error) = renewed.and_then(|entry| self.backend.apply(&[Change::Open(entry)])) {
+                failed = Err(error);
             }
         }
-        for (_, _, answer) in waiting {
-            let _ = answer.send(result.clone());
-        }
+        failed
     }
+}
 
-    fn renew(&mut self) -> Result<(), FilterError> {
-        let entries = self.open.iter().map(|(endpoint, generation)| self.entry(*endpoint, *generation));
-        let changes = entries.map(|entry| entry.map(Change::Open)).collect::<Result<Vec<_>, _>>()?;
-        self.backend.apply(&changes)
-    }
-
-    fn entry(&self, endpoint: SocketAddr, generation: u32) -> Result<Entry, FilterError> {
-        Ok(Entry { endpoint, state: OPEN, generation, flags: 0, deadline: Deadline::after(LEASE)? })
-    }
+fn entry(endpoint: SocketAddr, generation: u32) -> Result<Entry, FilterError> {
+    Ok(Entry { endpoint, state: OPEN, generation, flags: 0, deadline: Deadline::after(LEASE)? })
 }
 
 #[cfg(test)]
@@ -321,6 +323,22 @@ mod tests {
         assert!(gate.open(endpoint(2)).await.is_err());
         fake.fail(false);
         assert_eq!(fake.open(), [endpoint(1)]);
+    }
+
+    #[test]
+    fn each_change_of_a_failed_batch_has_its_own_answer() {
+        let fake = Fake::default();
+        let mut keeper = Keeper { backend: Box::new(fake.clone()), open: HashMap::new(), generation: 0 };
+        let (opened, mut was_opened) = oneshot::channel();
+        keeper.serve(vec![Request::Open(endpoint(1), opened)]);
+        assert!(was_opened.try_recv().is_ok_and(|result| result.is_ok()));
+        fake.fail(true);
+        let (refused, mut was_refused) = oneshot::channel();
+        let (closed, mut was_closed) = oneshot::channel();
+        keeper.serve(vec![Request::Open(endpoint(2), refused), Request::Close(endpoint(1), closed)]);
+        assert!(was_refused.try_recv().is_ok_and(|result| result.is_err()));
+        assert!(was_closed.try_recv().is_ok_and(|result| result.is_ok()));
+        assert!(fake.open().is_empty() && keeper.open.is_empty());
     }
 
     #[tokio::test]

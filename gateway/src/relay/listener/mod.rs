@@ -18,21 +18,16 @@ pub async fn accept(listener: TcpListener, arrived: impl Fn(TcpStream, SocketAdd
     loop {
         match listener.accept().await {
             Ok((stream, client)) => arrived(stream, client),
-            Err(error) if is_lack(&error) => {
-                // The connection stays in the queue; without a pause this would spin.
+            // That client left before it was accepted.
+            Err(error) if error.kind() == std::io::ErrorKind::ConnectionAborted => {}
+            Err(error) => {
+                // For want of descriptors or memory, mostly. The connection stays in the queue; without a
+                // pause this would spin.
                 warn!(%error, "accept");
                 sleep(Duration::from_millis(100)).await;
             }
-            // That client left before it was accepted.
-            Err(_) => {}
         }
     }
-}
-
-/// Whether accepting failed for want of descriptors or memory.
-fn is_lack(error: &std::io::Error) -> bool {
-    use nix::libc::{EMFILE, ENFILE, ENOBUFS, ENOMEM};
-    matches!(error.raw_os_error(), Some(EMFILE | ENFILE | ENOBUFS | ENOMEM))
 }
 
 /// Connections that wait to be accepted, per listener.

@@ -340,3 +340,55 @@ async fn an_idle_session_holds_no_buffer() {
     assert_eq!(Buffer::borrow().as_ptr(), place);
     drop(pump);
 }
+
+/// A target that says something and hears nothing.
+struct Deaf(DuplexStream);
+
+impl AsyncRead for Deaf {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        room: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_read(cx, room)
+    }
+}
+
+impl AsyncWrite for Deaf {
+    fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, _: &[u8]) -> Poll<io::Result<usize>> {
+        Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_target_says_last_arrives_though_it_takes_nothing_more() {
+    let (mut client, client_side) = duplex(1_000);
+    let (mut target, target_side) = duplex(100_000);
+    let traffic = Traffic::default();
+    let pump = run(client_side, Deaf(target_side), &[], &NO_LIMITS, &traffic, pending());
+    let script = async {
+        client.write_all(&frame(0x82, b"a key")).await.expect("writes");
+        client.write_all(&frame(0x89, b"ping")).await.expect("writes");
+        reads(&mut client, b"\x8a\x04ping").await;
+        target.write_all(&[7; 50_000]).await.expect("writes");
+        drop(target);
+        let mut said = Vec::new();
+        while !said.ends_with(b"target closed") {
+            client.write_all(&frame(0x82, b"more keys")).await.expect("writes");
+            client.read_buf(&mut said).await.expect("reads");
+        }
+        assert!(said.len() > 50_000, "{}", said.len());
+        drop(client);
+    };
+    let (end, ()) = tokio::join!(pump, script);
+    assert_eq!(end.expect("no error"), End::TargetClosed);
+    assert_eq!(traffic.down.get(), 50_000);
+}

@@ -60,7 +60,11 @@ impl Destinations {
             }
             IpAddr::V6(v6) => v6.is_unspecified() || v6.is_multicast() || v6.is_unicast_link_local(),
         };
-        let own = self.own.iter().any(|own| own.port() == address.port() && own.ip().to_canonical() == ip)
+        // What listens on every address is at each of our own, of which loopback and brokers are known.
+        let everywhere = ip.is_loopback() || self.own_range.iter().any(|(own, _)| *own == ip);
+        let is_at =
+            |own: &SocketAddr| own.ip().to_canonical() == ip || own.ip().is_unspecified() && everywhere;
+        let own = self.own.iter().any(|own| own.port() == address.port() && is_at(own))
             || self.own_range.iter().any(|(own, range)| *own == ip && range.contains(&address.port()));
         let allowed = self.allow.is_empty() || self.allow.iter().any(|network| network.contains(&ip));
         allowed && !never && !own
@@ -72,24 +76,26 @@ impl Destinations {
     /// See [`DialError`]; the last address decides which.
     pub async fn dial(&self, target: &Target, limit: Duration) -> Result<TcpStream, DialError> {
         let name = format!("{}:{}", target.host, target.port);
-        let attempt = self.try_all(target, &name);
+        let attempt = self.try_all(target, &name, limit);
         timeout(limit, attempt).await.unwrap_or(Err(DialError::TimedOut { target: name.clone(), limit }))
     }
 
-    async fn try_all(&self, target: &Target, name: &str) -> Result<TcpStream, DialError> {
+    async fn try_all(&self, target: &Target, name: &str, limit: Duration) -> Result<TcpStream, DialError> {
         let refused = |source| DialError::Refused { target: name.to_owned(), source };
         let mut last = refused(io::Error::new(io::ErrorKind::NotFound, "the name has no address"));
-        for address in lookup_host((target.host.as_str(), target.port)).await.map_err(refused)? {
+        let addresses: Vec<_> =
+            lookup_host((target.host.as_str(), target.port)).await.map_err(refused)?.collect();
+        // One address that does not answer must not take the time of the others.
+        let share = limit / u32::try_from(addresses.len().max(1)).unwrap_or(u32::MAX);
+        for address in addresses {
             if !self.allows(address) {
                 last = DialError::NotAllowed { target: name.to_owned(), address: address.ip() };
                 continue;
             }
-            match TcpStream::connect(address).await {
-                Ok(stream) => return Ok(stream),
-                Err(error) if error.kind() == io::ErrorKind::TimedOut => {
-                    last = DialError::TimedOut { target: name.to_owned(), limit: Duration::ZERO };
-                }
-                Err(error) => last = refused(error),
+            match timeout(share, TcpStream::connect(address)).await {
+                Ok(Ok(stream)) => return Ok(stream),
+                Ok(Err(error)) if error.kind() != io::ErrorKind::TimedOut => last = refused(error),
+                _ => last = DialError::TimedOut { target: name.to_owned(), limit: share },
             }
         }
         Err(last)
@@ -105,7 +111,7 @@ mod tests {
             allow: ["127.0.0.0/8", "10.0.0.0/8", "fd00::/8", "169.254.0.0/16"]
                 .map(|net| net.parse().expect("net"))
                 .into(),
-            own: vec!["127.0.0.1:8700".parse().expect("address")],
+            own: ["127.0.0.1:8700", "0.0.0.0:9700"].map(|own| own.parse().expect("address")).into(),
             own_range: vec![("127.0.80.1".parse().expect("address"), 10_000..=15_000)],
         }
     }
@@ -123,6 +129,9 @@ mod tests {
             ("0.0.0.0:5900", false),
             ("224.0.0.1:5900", false),
             ("127.0.0.1:8700", false),
+            ("127.0.0.1:9700", false),
+            ("127.0.80.1:9700", false),
+            ("10.1.2.3:9700", true),
             ("127.0.80.1:10000", false),
             ("[::ffff:127.0.80.1]:10000", false),
             ("127.0.80.1:9999", true),

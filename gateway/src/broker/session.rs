@@ -1,0 +1,359 @@
+//! A session: all connections that one ticket let in, and who is in now.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::time::{Duration, Instant};
+
+use tokio::sync::watch;
+
+use super::{Protocol, Refusal, Stop, lock};
+
+/// A session. It may have no connection for a while, between two that one ticket let in.
+#[derive(Debug)]
+pub struct Session {
+    /// `s-` and 16 hexadecimal digits.
+    pub id: String,
+    /// Its broker.
+    pub broker_id: String,
+    /// Its instance.
+    pub instance_id: String,
+    /// What the console speaks.
+    pub protocol: Protocol,
+    /// Where all of its connections come from.
+    pub client: IpAddr,
+    /// Payload bytes of all connections, client to target.
+    pub up: AtomicU64,
+    /// Payload bytes of all connections, target to client.
+    pub down: AtomicU64,
+    /// Connections so far.
+    pub connections: AtomicU32,
+    presence: Mutex<Presence>,
+    /// Raised by each connection that replaces those before it; `KILLED` ends all.
+    turn: watch::Sender<u64>,
+}
+
+/// A turn that no connection has.
+const KILLED: u64 = u64::MAX;
+
+#[derive(Debug, Default)]
+struct Presence {
+    /// On their way in: target not dialled yet.
+    pending: usize,
+    live: usize,
+    /// The session is in the store, and its ticket used for good.
+    recorded: bool,
+    killed: bool,
+    /// When the last connection ended.
+    left: Option<Instant>,
+}
+
+/// What a session belongs to.
+#[derive(Clone, Debug)]
+pub struct Origin {
+    /// The broker.
+    pub broker_id: String,
+    /// The instance.
+    pub instance_id: String,
+    /// What the console speaks.
+    pub protocol: Protocol,
+}
+
+impl Session {
+    /// A session that nobody is in yet.
+    pub fn new(id: String, origin: Origin, client: IpAddr) -> Arc<Self> {
+        let Origin { broker_id, instance_id, protocol } = origin;
+        Arc::new(Self {
+            id,
+            broker_id,
+            instance_id,
+            protocol,
+            client,
+            up: AtomicU64::new(0),
+            down: AtomicU64::new(0),
+            connections: AtomicU32::new(0),
+            presence: Mutex::default(),
+            turn: watch::Sender::new(0),
+        })
+    }
+
+    /// A session of a daemon before this one, whose last connection ended `ago` before now.
+    pub fn recovered(id: String, origin: Origin, client: IpAddr, left: Instant) -> Arc<Self> {
+        let session = Self::new(id, origin, client);
+        *lock(&session.presence) = Presence { recorded: true, left: Some(left), ..Presence::default() };
+        session
+    }
+
+    /// Lets a connection of `client` begin to come in.
+    ///
+    /// # Errors
+    /// [`Refusal::TicketUsed`] for any other address, or when the time to come back is over.
+    pub(super) fn join(&self, client: IpAddr, now: Instant, window: Duration) -> Result<(), Refusal> {
+        let mut presence = lock(&self.presence);
+        let empty = presence.pending + presence.live == 0;
+        let too_late = presence.left.is_some_and(|left| now.saturating_duration_since(left) > window);
+        if self.client != client || presence.killed || (empty && too_late) {
+            return Err(Refusal::TicketUsed);
+        }
+        presence.pending += 1;
+        Ok(())
+    }
+
+    /// A connection did not come in after all. Returns whether the session never was.
+    pub(super) fn give_up(&self) -> bool {
+        let mut presence = lock(&self.presence);
+        presence.pending -= 1;
+        presence.pending + presence.live == 0 && !presence.recorded
+    }
+
+    /// A connection is in. What replaces its elders ends them.
+    pub(super) fn enter(self: &Arc<Self>) -> Connection {
+        {
+            let mut presence = lock(&self.presence);
+            presence.pending -= 1;
+            presence.live += 1;
+            presence.recorded = true;
+        }
+        self.connections.fetch_add(1, Ordering::Relaxed);
+        // One console has one viewer; SPICE's channels and RDP's double connect belong together.
+        let replaces = !matches!(self.protocol, Protocol::Spice | Protocol::Rdp);
+        let mut turn = *self.turn.borrow();
+        if replaces && turn != KILLED {
+            turn += 1;
+            self.turn.send_replace(turn);
+        }
+        Connection { session: self.clone(), turn }
+    }
+
+    /// Ends all connections, and lets no other in.
+    pub fn kill(&self) {
+        lock(&self.presence).killed = true;
+        self.turn.send_replace(KILLED);
+    }
+
+    /// Whether it is recorded already, so that a further connection is a return.
+    pub fn is_recorded(&self) -> bool {
+        lock(&self.presence).recorded
+    }
+
+    /// Connections that run.
+    pub fn live(&self) -> usize {
+        lock(&self.presence).live
+    }
+
+    /// Whether nobody is in, nobody is coming, and it is too late to come back.
+    pub fn is_over(&self, now: Instant, window: Duration) -> bool {
+        let presence = lock(&self.presence);
+        let too_late = presence.left.is_none_or(|left| now.saturating_duration_since(left) >= window);
+        presence.pending + presence.live == 0 && (presence.killed || too_late)
+    }
+}
+
+/// A connection that is in.
+#[derive(Debug)]
+pub struct Connection {
+    session: Arc<Session>,
+    turn: u64,
+}
+
+impl Connection {
+    /// Its session.
+    pub const fn session(&self) -> &Arc<Session> {
+        &self.session
+    }
+
+    /// Resolves when a newer connection replaces this one, or the session is killed.
+    pub fn stopped(&self) -> impl Future<Output = Stop> + use<> {
+        let (mut turns, turn) = (self.session.turn.subscribe(), self.turn);
+        async move {
+            match turns.wait_for(|now| *now != turn).await {
+                Ok(now) if *now == KILLED => Stop::Killed,
+                Ok(_) => Stop::Replaced,
+                // The session is held by this very connection.
+                Err(_) => std::future::pending().await,
+            }
+        }
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        let mut presence = lock(&self.session.presence);
+        presence.live -= 1;
+        presence.left = Some(Instant::now());
+    }
+}
+
+/// How many sessions there may be; zero is no limit.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Limits {
+    /// In all.
+    pub total: usize,
+    /// Of one instance.
+    pub per_instance: usize,
+    /// From one client address.
+    pub per_client: usize,
+}
+
+/// The sessions that have a connection.
+#[derive(Debug, Default)]
+pub struct Sessions {
+    limits: Limits,
+    /// With the number of places that it holds.
+    live: RwLock<Live>,
+}
+
+type Live = HashMap<String, (Arc<Session>, usize)>;
+
+impl Sessions {
+    /// None yet, and no more than `limits`.
+    pub fn new(limits: Limits) -> Self {
+        Self { limits, live: RwLock::default() }
+    }
+
+    /// Counts the session until the value is dropped. One that is in already is counted once.
+    ///
+    /// # Errors
+    /// The limit that is reached.
+    pub fn admit(self: &Arc<Self>, session: &Arc<Session>) -> Result<Admitted, Refusal> {
+        let mut live = self.write();
+        if let Some((_, places)) = live.get_mut(&session.id) {
+            *places += 1;
+        } else {
+            let Limits { total, per_instance, per_client } = self.limits;
+            let reached = |limit: usize, same: &dyn Fn(&Session) -> bool| {
+                limit > 0 && live.values().filter(|(other, _)| same(other)).count() >= limit
+            };
+            if total > 0 && live.len() >= total {
+                return Err(Refusal::Full);
+            } else if reached(per_instance, &|other| other.instance_id == session.instance_id) {
+                return Err(Refusal::InstanceFull);
+            } else if reached(per_client, &|other| other.client == session.client) {
+                return Err(Refusal::ClientFull);
+            }
+            live.insert(session.id.clone(), (session.clone(), 1));
+        }
+        Ok(Admitted { sessions: self.clone(), session: session.clone() })
+    }
+
+    /// A session that has a connection.
+    pub fn get(&self, id: &str) -> Option<Arc<Session>> {
+        self.read().get(id).map(|(session, _)| session.clone())
+    }
+
+    /// All that have a connection.
+    pub fn all(&self) -> Vec<Arc<Session>> {
+        self.read().values().map(|(session, _)| session.clone()).collect()
+    }
+
+    /// How many have a connection.
+    pub fn len(&self) -> usize {
+        self.read().len()
+    }
+
+    /// Whether none has.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    // Each critical section leaves a whole map, also where it panics.
+    fn read(&self) -> RwLockReadGuard<'_, Live> {
+        self.live.read().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, Live> {
+        self.live.write().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+/// A session's place among those that have a connection; each of its connections holds one.
+#[derive(Debug)]
+pub struct Admitted {
+    sessions: Arc<Sessions>,
+    session: Arc<Session>,
+}
+
+impl Drop for Admitted {
+    fn drop(&mut self) {
+        let mut live = self.sessions.write();
+        if let Some((_, places)) = live.get_mut(&self.session.id) {
+            *places -= 1;
+            if *places == 0 {
+                live.remove(&self.session.id);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const WINDOW: Duration = Duration::from_secs(30);
+
+    fn session(id: &str, protocol: Protocol) -> Arc<Session> {
+        let origin = Origin { broker_id: "b-1".into(), instance_id: "i-1".into(), protocol };
+        Session::new(id.into(), origin, here())
+    }
+
+    fn here() -> IpAddr {
+        [192, 0, 2, 1].into()
+    }
+
+    #[tokio::test]
+    async fn a_newer_connection_replaces_the_older_one() {
+        let session = session("s-1", Protocol::Vnc);
+        let now = Instant::now();
+        session.join(here(), now, WINDOW).expect("joins");
+        let first = session.enter();
+        session.join(here(), now, WINDOW).expect("joins");
+        let second = session.enter();
+        assert_eq!(first.stopped().await, Stop::Replaced);
+        assert_eq!(session.live(), 2);
+        drop(first);
+        session.kill();
+        assert_eq!(second.stopped().await, Stop::Killed);
+        assert_eq!(session.join(here(), now, WINDOW), Err(Refusal::TicketUsed));
+    }
+
+    #[tokio::test]
+    async fn channels_of_a_desktop_belong_together() {
+        let session = session("s-1", Protocol::Spice);
+        let now = Instant::now();
+        let mut channels = Vec::new();
+        for _ in 0..8 {
+            session.join(here(), now, WINDOW).expect("joins");
+            channels.push(session.enter());
+        }
+        let stopped = channels[0].stopped();
+        assert!(tokio::time::timeout(Duration::ZERO, stopped).await.is_err());
+    }
+
+    #[test]
+    fn there_is_a_time_to_come_back_in() {
+        let session = session("s-1", Protocol::Vnc);
+        let now = Instant::now();
+        session.join(here(), now, WINDOW).expect("joins");
+        drop(session.enter());
+        let left = Instant::now();
+        assert_eq!(session.join([192, 0, 2, 2].into(), left, WINDOW), Err(Refusal::TicketUsed));
+        assert!(!session.is_over(left + WINDOW / 2, WINDOW));
+        session.join(here(), left + WINDOW / 2, WINDOW).expect("comes back");
+        assert!(!session.give_up());
+        assert!(session.is_over(left + WINDOW * 2, WINDOW));
+        assert_eq!(session.join(here(), left + WINDOW * 2, WINDOW), Err(Refusal::TicketUsed));
+    }
+
+    #[test]
+    fn sessions_are_limited_and_counted_once() {
+        let sessions = Arc::new(Sessions::new(Limits { total: 0, per_instance: 1, per_client: 0 }));
+        let (one, two) = (session("s-1", Protocol::Vnc), session("s-2", Protocol::Vnc));
+        let admitted = sessions.admit(&one).expect("room");
+        let again = sessions.admit(&one).expect("the same session");
+        assert_eq!(sessions.admit(&two).err(), Some(Refusal::InstanceFull));
+        assert_eq!(sessions.len(), 1);
+        drop((admitted, again));
+        sessions.admit(&two).expect("room again");
+    }
+}

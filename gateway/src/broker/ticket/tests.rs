@@ -1,0 +1,164 @@
+//! Tickets against a model: never two sessions, never another broker, never after its time.
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::broker::{Admission, Protocol, Target};
+
+const WINDOW: Duration = Duration::from_secs(30);
+const TTL: Duration = Duration::from_secs(60);
+
+fn broker(admission: Admission) -> Arc<Broker> {
+    let target = Target::new("127.0.0.1", 5900, Protocol::Vnc);
+    let endpoint = "127.0.80.1:10000".parse().expect("an endpoint");
+    Arc::new(Broker::new("b-1".into(), endpoint, "i-1".into(), target, admission, Instant::now() + TTL))
+}
+
+fn tickets_only() -> Admission {
+    Admission { client: None, tickets_optional: false, window: WINDOW }
+}
+
+fn ticket(broker: &Broker) -> (Token, Instant) {
+    let now = Instant::now();
+    let token = Token::random().expect("random numbers");
+    broker.add_ticket(token.hash(), now + TTL, now);
+    (token, now)
+}
+
+fn client(number: u8) -> IpAddr {
+    [192, 0, 2, number].into()
+}
+
+fn claim(broker: &Arc<Broker>, token: &Token, from: u8, now: Instant) -> Result<Claim, Refusal> {
+    broker.claim(Some(token), client(from), now)
+}
+
+#[test]
+fn a_ticket_lets_one_session_in() {
+    let broker = broker(tickets_only());
+    let (token, now) = ticket(&broker);
+    let connection = claim(&broker, &token, 1, now).expect("a fresh ticket").enter();
+    assert_eq!(claim(&broker, &token, 2, now).err(), Some(Refusal::TicketUsed));
+    let again = claim(&broker, &token, 1, now).expect("the same client").enter();
+    assert!(Arc::ptr_eq(connection.session(), again.session()));
+    drop((connection, again));
+    let left = Instant::now();
+    assert!(claim(&broker, &token, 1, left + WINDOW / 2).is_ok());
+    assert_eq!(claim(&broker, &token, 1, left + WINDOW * 2).err(), Some(Refusal::TicketUsed));
+}
+
+#[test]
+fn a_session_that_did_not_begin_gives_its_ticket_back() {
+    let broker = broker(tickets_only());
+    let (token, now) = ticket(&broker);
+    drop(claim(&broker, &token, 1, now).expect("a fresh ticket"));
+    // Also for somebody else: nobody was let in yet.
+    assert!(claim(&broker, &token, 2, now).is_ok());
+}
+
+#[test]
+fn a_ticket_is_of_one_broker_and_for_a_time() {
+    let (broker, other) = (broker(tickets_only()), broker(tickets_only()));
+    let (token, now) = ticket(&broker);
+    assert_eq!(claim(&other, &token, 1, now).err(), Some(Refusal::WrongTicket));
+    assert_eq!(claim(&broker, &Token::from_client(""), 1, now).err(), Some(Refusal::WrongTicket));
+    assert_eq!(broker.claim(None, client(1), now).err(), Some(Refusal::NoTicket));
+    assert_eq!(claim(&broker, &token, 1, now + TTL).err(), Some(Refusal::TicketExpired));
+}
+
+#[test]
+fn a_broker_is_for_its_clients_only() {
+    let client_net = Some("192.0.2.0/31".parse().expect("a prefix"));
+    let broker = broker(Admission { client: client_net, tickets_optional: true, window: WINDOW });
+    let now = Instant::now();
+    assert_eq!(broker.claim(None, client(2), now).err(), Some(Refusal::WrongSource));
+    let (token, now) = ticket(&broker);
+    assert_eq!(claim(&broker, &token, 2, now).err(), Some(Refusal::WrongSource));
+    let first = broker.claim(None, client(1), now).expect("no ticket needed").enter();
+    let second = broker.claim(None, client(1), now).expect("comes again").enter();
+    assert!(Arc::ptr_eq(first.session(), second.session()));
+    let other = broker.claim(None, client(0), now).expect("another client").enter();
+    assert!(!Arc::ptr_eq(first.session(), other.session()));
+    // A wrong ticket is not the same as none.
+    assert_eq!(claim(&broker, &Token::from_client("x"), 1, now).err(), Some(Refusal::WrongTicket));
+}
+
+#[test]
+fn a_broker_is_over_when_it_lets_nobody_in() {
+    let broker = broker(tickets_only());
+    let (token, now) = ticket(&broker);
+    assert_eq!(broker.over(now), None);
+    assert_eq!(broker.over(now + TTL), Some("expired"));
+    let connection = claim(&broker, &token, 1, now).expect("a fresh ticket").enter();
+    assert_eq!(broker.over(now + TTL * 10), None);
+    drop(connection);
+    let left = Instant::now();
+    assert_eq!(broker.over(left + WINDOW / 2), None);
+    assert_eq!(broker.over(left + WINDOW), Some("done"));
+    // A further ticket keeps it open.
+    broker.add_ticket([7; 32], left + WINDOW * 2, left);
+    assert_eq!(broker.over(left + WINDOW), None);
+}
+
+#[test]
+fn a_ticket_is_not_in_any_log() {
+    let token = Token::from_client("secret");
+    assert_eq!(format!("{token:?}"), "Token(..)");
+}
+
+/// What may happen to tickets.
+#[derive(Clone, Debug)]
+enum Step {
+    Claim { ticket: usize, from: u8 },
+    Enter { claim: prop::sample::Index },
+    GiveUp { claim: prop::sample::Index },
+    Leave { connection: prop::sample::Index },
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        4 => (0..3_usize, 1..4_u8).prop_map(|(ticket, from)| Step::Claim { ticket, from }),
+        3 => any::<prop::sample::Index>().prop_map(|claim| Step::Enter { claim }),
+        1 => any::<prop::sample::Index>().prop_map(|claim| Step::GiveUp { claim }),
+        2 => any::<prop::sample::Index>().prop_map(|connection| Step::Leave { connection }),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn a_ticket_never_lets_two_clients_in(steps in prop::collection::vec(step(), 0..60)) {
+        let broker = broker(tickets_only());
+        let tickets: Vec<Token> = (0..3).map(|_| ticket(&broker).0).collect();
+        let now = Instant::now();
+        let (mut claims, mut connections) = (Vec::new(), Vec::new());
+        let mut holders: [Option<String>; 3] = Default::default();
+        for step in steps {
+            match step {
+                Step::Claim { ticket, from } => {
+                    if let Ok(claim) = claim(&broker, &tickets[ticket], from, now) {
+                        prop_assert_eq!(claim.session().client, client(from));
+                        claims.push((ticket, claim));
+                    }
+                }
+                Step::Enter { claim } if !claims.is_empty() => {
+                    let (ticket, claim) = claims.swap_remove(claim.index(claims.len()));
+                    let connection = claim.enter();
+                    let id = &connection.session().id;
+                    // Once somebody was in, the ticket has this one session for ever.
+                    let holder = holders[ticket].get_or_insert_with(|| id.clone());
+                    prop_assert_eq!(&*holder, id);
+                    connections.push(connection);
+                }
+                Step::GiveUp { claim } if !claims.is_empty() => {
+                    claims.swap_remove(claim.index(claims.len()));
+                }
+                Step::Leave { connection } if !connections.is_empty() => {
+                    connections.swap_remove(connection.index(connections.len()));
+                }
+                _ => {}
+            }
+            let live: usize = broker.connections();
+            prop_assert_eq!(live, connections.len());
+        }
+    }
+}

@@ -1,0 +1,173 @@
+//! The `session` table.
+
+use std::sync::atomic::Ordering;
+
+use sqlx::Row;
+use sqlx::sqlite::SqliteRow;
+
+use crate::broker::session::Session;
+
+use super::broker::use_ticket;
+use super::{Store, StoreError, WallTime, failed};
+
+/// A session, as it is recorded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SessionRow {
+    /// Its id.
+    pub session_id: String,
+    /// Its broker.
+    pub broker_id: String,
+    /// Its instance.
+    pub instance_id: String,
+    /// What the console speaks.
+    pub graphics_protocol: String,
+    /// Where it came from.
+    pub client: String,
+    /// Connections so far.
+    pub connections: u32,
+    /// Payload bytes, client to target; of a session that runs, up to its last end.
+    pub up_bytes: i64,
+    /// Payload bytes, target to client.
+    pub down_bytes: i64,
+    /// When it began.
+    pub started_at: WallTime,
+    /// When its last connection ended; `None` while it has one.
+    pub ended_at: Option<WallTime>,
+    /// How its last connection ended.
+    pub end_reason: Option<String>,
+}
+
+fn read(row: &SqliteRow) -> Result<SessionRow, sqlx::Error> {
+    let ended_at: Option<i64> = row.try_get("ended_at")?;
+    Ok(SessionRow {
+        session_id: row.try_get("session_id")?,
+        broker_id: row.try_get("broker_id")?,
+        instance_id: row.try_get("instance_id")?,
+        graphics_protocol: row.try_get("graphics_protocol")?,
+        client: row.try_get("client")?,
+        connections: row.try_get("connections")?,
+        up_bytes: row.try_get("up_bytes")?,
+        down_bytes: row.try_get("down_bytes")?,
+        started_at: WallTime(row.try_get("started_at")?),
+        ended_at: ended_at.map(WallTime),
+        end_reason: row.try_get("end_reason")?,
+    })
+}
+
+impl Store {
+    /// Records that a connection comes into a session, and binds the ticket to it. Returns `false`, and
+    /// records nothing, if the ticket was used by another session.
+    ///
+    /// # Errors
+    /// See [`StoreError`]; nothing is recorded then.
+    pub async fn begin_session(
+        &self,
+        session: &Session,
+        hash: Option<&[u8; 32]>,
+    ) -> Result<bool, StoreError> {
+        const WHAT: &str = "begin session";
+        let mut write = self.pool.begin().await.map_err(failed(WHAT))?;
+        if let Some(hash) = hash
+            && !use_ticket(&mut write, hash, &session.id).await.map_err(failed(WHAT))?
+        {
+            return Ok(false);
+        }
+        let put = "INSERT INTO session (session_id, broker_id, instance_id, graphics_protocol, client, \
+                   connections, up_bytes, down_bytes, started_at) VALUES ($1, $2, $3, $4, $5, 1, 0, 0, $6) \
+                   ON CONFLICT (session_id) DO UPDATE SET connections = session.connections + 1, \
+                   ended_at = NULL, end_reason = NULL";
+        sqlx::query(put)
+            .bind(&session.id)
+            .bind(&session.broker_id)
+            .bind(&session.instance_id)
+            .bind(session.protocol.name())
+            .bind(session.client.to_string())
+            .bind(WallTime::now().0)
+            .execute(&mut *write)
+            .await
+            .map_err(failed(WHAT))?;
+        write.commit().await.map_err(failed(WHAT))?;
+        Ok(true)
+    }
+
+    /// Records what a session moved so far, and its end if it has no connection any more.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn end_session(&self, session: &Session, end: &str) -> Result<(), StoreError> {
+        let bytes = |counter: &std::sync::atomic::AtomicU64| {
+            i64::try_from(counter.load(Ordering::Relaxed)).unwrap_or(i64::MAX)
+        };
+        let over = session.live() == 0;
+        let update = "UPDATE session SET up_bytes = $2, down_bytes = $3, ended_at = $4, end_reason = $5 \
+                      WHERE session_id = $1";
+        let update = sqlx::query(update)
+            .bind(&session.id)
+            .bind(bytes(&session.up))
+            .bind(bytes(&session.down))
+            .bind(over.then(|| WallTime::now().0))
+            .bind(over.then_some(end));
+        update.execute(&self.pool).await.map_err(failed("end session"))?;
+        Ok(())
+    }
+
+    /// Records for all sessions that are not ended in the store that they ended now. Returns how many.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn end_all_sessions(&self, end: &str) -> Result<u64, StoreError> {
+        let end = sqlx::query("UPDATE session SET ended_at = $1, end_reason = $2 WHERE ended_at IS NULL")
+            .bind(WallTime::now().0)
+            .bind(end);
+        Ok(end.execute(&self.pool).await.map_err(failed("end sessions"))?.rows_affected())
+    }
+
+    /// The row of a session.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn session(&self, id: &str) -> Result<Option<SessionRow>, StoreError> {
+        let row =
+            sqlx::query("SELECT * FROM session WHERE session_id = $1").bind(id).fetch_optional(&self.pool);
+        row.await.and_then(|row| row.as_ref().map(read).transpose()).map_err(failed("read session"))
+    }
+
+    /// At most `limit` rows with ids greater than `after`, in their order; all, or those that have a
+    /// connection (`true`) or none (`false`).
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn sessions(
+        &self,
+        after: &str,
+        limit: u32,
+        live: Option<bool>,
+    ) -> Result<Vec<SessionRow>, StoreError> {
+        let query = match live {
+            None => "SELECT * FROM session WHERE session_id > $1 ORDER BY session_id LIMIT $2",
+            Some(true) => {
+                "SELECT * FROM session WHERE session_id > $1 AND ended_at IS NULL ORDER BY session_id LIMIT $2"
+            }
+            Some(false) => {
+                "SELECT * FROM session WHERE session_id > $1 AND ended_at IS NOT NULL ORDER BY session_id LIMIT $2"
+            }
+        };
+        let rows = sqlx::query(query).bind(after).bind(limit).fetch_all(&self.pool).await;
+        rows.and_then(|rows| rows.iter().map(read).collect()).map_err(failed("list sessions"))
+    }
+
+    /// Forgets sessions that ended before `before`, and all but the newest `keep`.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn forget_sessions(&self, before: WallTime, keep: u32) -> Result<u64, StoreError> {
+        const WHAT: &str = "forget sessions";
+        let old =
+            sqlx::query("DELETE FROM session WHERE ended_at < $1").bind(before.0).execute(&self.pool).await;
+        let old = old.map_err(failed(WHAT))?.rows_affected();
+        let many = "DELETE FROM session WHERE session_id IN (SELECT session_id FROM session \
+                    WHERE ended_at IS NOT NULL ORDER BY ended_at DESC LIMIT -1 OFFSET $1)";
+        let many = sqlx::query(many).bind(keep).execute(&self.pool).await.map_err(failed(WHAT))?;
+        Ok(old + many.rows_affected())
+    }
+}

@@ -1,0 +1,135 @@
+//! What is recorded reads back, also after a restart; what cannot be recorded leaves nothing.
+
+use std::net::IpAddr;
+
+use super::*;
+use crate::broker::Protocol;
+use crate::broker::session::{Origin, Session};
+
+async fn store() -> (tempfile::TempDir, Store) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let store = Store::open(&folder.path().join("store.db")).await.expect("a store");
+    (folder, store)
+}
+
+const TICKET: [u8; 32] = [7; 32];
+
+fn row(id: &str) -> BrokerRow {
+    let created_at = WallTime(WallTime::now().0);
+    BrokerRow {
+        broker_id: id.into(),
+        instance_id: "i-1".into(),
+        endpoint: "127.0.80.1:10000".parse().expect("an endpoint"),
+        client: Some("192.0.2.0/24".parse().expect("a prefix")),
+        tickets_optional: true,
+        created_at,
+        expires_at: created_at.after(Duration::from_secs(60)),
+    }
+}
+
+fn session(id: &str) -> std::sync::Arc<Session> {
+    let origin = Origin { broker_id: "b-1".into(), instance_id: "i-1".into(), protocol: Protocol::Vnc };
+    Session::new(id.into(), origin, IpAddr::from([192, 0, 2, 1]))
+}
+
+#[tokio::test]
+async fn a_broker_reads_back_with_its_tickets() {
+    let (_folder, store) = store().await;
+    store.add_broker(&row("b-1"), &TICKET).await.expect("adds");
+    let later = row("b-1").expires_at.after(Duration::from_secs(60));
+    store.add_ticket("b-1", &[8; 32], later).await.expect("adds");
+    let brokers = store.open_brokers().await.expect("answers");
+    let expected = BrokerRow { expires_at: later, ..row("b-1") };
+    assert_eq!(brokers.len(), 1);
+    assert_eq!(BrokerRow { created_at: expected.created_at, ..brokers[0].clone() }, expected);
+    let tickets = store.tickets("b-1").await.expect("answers");
+    assert_eq!(tickets.len(), 2);
+    assert!(tickets.iter().all(|ticket| ticket.session.is_none()));
+    assert_eq!(tickets[0].hash, TICKET);
+}
+
+#[tokio::test]
+async fn a_ticket_is_of_one_session_also_after_a_restart() {
+    let (folder, store) = store().await;
+    store.add_broker(&row("b-1"), &TICKET).await.expect("adds");
+    assert!(store.begin_session(&session("s-1"), Some(&TICKET)).await.expect("begins"));
+    store.close().await;
+    let store = Store::open(&folder.path().join("store.db")).await.expect("opens again");
+    assert!(!store.begin_session(&session("s-2"), Some(&TICKET)).await.expect("answers"));
+    assert!(store.session("s-2").await.expect("answers").is_none(), "it was refused, and recorded");
+    assert!(store.begin_session(&session("s-1"), Some(&TICKET)).await.expect("comes back"));
+    assert!(!store.begin_session(&session("s-3"), Some(&[9; 32])).await.expect("no such ticket"));
+    let ticket = store.tickets("b-1").await.expect("answers").remove(0);
+    assert_eq!(
+        ticket.session.map(|(id, client, _)| (id, client)),
+        Some(("s-1".into(), [192, 0, 2, 1].into()))
+    );
+}
+
+#[tokio::test]
+async fn a_session_is_recorded_from_its_begin_to_its_end() {
+    let (_folder, store) = store().await;
+    let session = session("s-1");
+    store.begin_session(&session, None).await.expect("begins");
+    let begun = store.session("s-1").await.expect("answers").expect("a row");
+    assert_eq!((begun.connections, begun.ended_at, begun.client.as_str()), (1, None, "192.0.2.1"));
+    session.up.store(5, std::sync::atomic::Ordering::Relaxed);
+    store.end_session(&session, "client_closed").await.expect("ends");
+    let ended = store.session("s-1").await.expect("answers").expect("a row");
+    assert!(ended.ended_at.is_some());
+    assert_eq!((ended.up_bytes, ended.end_reason.as_deref()), (5, Some("client_closed")));
+    store.begin_session(&session, None).await.expect("comes back");
+    let back = store.session("s-1").await.expect("answers").expect("a row");
+    assert_eq!((back.connections, back.ended_at, back.started_at), (2, None, begun.started_at));
+    assert_eq!(store.sessions("", 10, Some(true)).await.expect("answers").len(), 1);
+    assert_eq!(store.end_all_sessions("gateway_lost").await.expect("answers"), 1);
+    assert_eq!(store.sessions("", 10, Some(true)).await.expect("answers"), []);
+    assert_eq!(store.sessions("", 10, Some(false)).await.expect("answers").len(), 1);
+    assert_eq!(store.sessions("s-1", 10, None).await.expect("answers"), []);
+}
+
+#[tokio::test]
+async fn what_is_old_or_too_much_is_forgotten() {
+    let (_folder, store) = store().await;
+    for number in 0..5 {
+        store.begin_session(&session(&format!("s-{number}")), None).await.expect("begins");
+    }
+    store.end_all_sessions("test").await.expect("ends");
+    assert_eq!(store.forget_sessions(WallTime(0), 3).await.expect("forgets"), 2);
+    assert_eq!(store.forget_sessions(WallTime(i64::MAX), 3).await.expect("forgets"), 3);
+}
+
+#[tokio::test]
+async fn a_closed_port_rests_and_a_broker_is_closed_once() {
+    let (_folder, store) = store().await;
+    let rest = Duration::from_secs(120);
+    store.add_broker(&row("b-1"), &TICKET).await.expect("adds");
+    assert_eq!(store.resting(rest).await.expect("answers"), []);
+    store.close_broker("b-1", "expired").await.expect("closes");
+    store.close_broker("b-1", "again").await.expect("closes");
+    let rests = store.resting(rest).await.expect("answers");
+    assert_eq!(rests.len(), 1);
+    assert_eq!(rests[0].endpoint, row("b-1").endpoint);
+    assert!(rests[0].left <= rest && rests[0].left > rest / 2);
+    assert_eq!(store.open_brokers().await.expect("answers"), []);
+}
+
+#[tokio::test]
+async fn a_broker_is_recorded_with_its_ticket_or_not_at_all() {
+    let (_folder, store) = store().await;
+    store.add_broker(&row("b-1"), &TICKET).await.expect("adds");
+    assert!(store.add_broker(&row("b-2"), &TICKET).await.is_err());
+    assert_eq!(store.open_brokers().await.expect("answers").len(), 1);
+    store.close_broker("b-1", "test").await.expect("closes");
+    assert_eq!(store.forget_brokers(WallTime(i64::MAX)).await.expect("answers"), 1);
+    assert_eq!(store.tickets("b-1").await.expect("answers"), []);
+}
+
+#[tokio::test]
+async fn a_file_that_is_no_database_is_an_error() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("store.db");
+    std::fs::write(&path, "this is no database, whatever its name says").expect("writes");
+    let error = Store::open(&path).await.expect_err("no database");
+    assert!(error.to_string().contains("not a database"), "{error}");
+}

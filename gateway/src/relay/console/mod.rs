@@ -1,0 +1,3 @@
+//! What a console's protocol asks for beyond copying.
+
+pub mod vnc;
