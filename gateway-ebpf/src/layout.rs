@@ -129,6 +129,10 @@ pub const OPEN: u16 = 1;
 /// [`Slot::state`]: no new connections, those that run go on.
 pub const DRAINING: u16 = 2;
 
+/// [`Slot::state`]: a port of the range that is not ours. The filter does not judge it, and nothing is
+/// steered.
+pub const EXCLUDED: u16 = 3;
+
 /// [`Slot`] as the daemon hands it to the map.
 pub type SlotWords = [u64; 2];
 

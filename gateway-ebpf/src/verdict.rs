@@ -1,6 +1,6 @@
 //! The rule: what is judged, and what becomes of it. One function for both hooks.
 
-use crate::layout::{Address, BrokerKey, OPEN, PortRange, Slot};
+use crate::layout::{Address, BrokerKey, EXCLUDED, OPEN, PortRange, Slot};
 use crate::packet::{ACK, RST, Segment};
 
 /// What the filter decided for a packet; also the index of its counter.
@@ -65,7 +65,10 @@ pub fn judge(segment: Option<Segment>, tables: &impl Tables) -> Verdict {
         _ => return Verdict::NotJudged,
     }
     let key = BrokerKey { address: segment.address, port: segment.port as u32 };
-    admit(tables.slot(&key), tables)
+    match tables.slot(&key) {
+        Some(slot) if slot.state == EXCLUDED => Verdict::NotJudged,
+        slot => admit(slot, tables),
+    }
 }
 
 /// Whether a new connection to the broker behind `slot` is let in. Filter and steering ask here.

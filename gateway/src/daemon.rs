@@ -325,6 +325,7 @@ async fn plan(config: &Config) -> anyhow::Result<Plan> {
     Ok(Plan {
         addresses: config.addresses.clone(),
         range: config.range.clone(),
+        exclude: config.exclude.iter().copied().collect(),
         interfaces,
         hook: config.hook,
     })

@@ -31,6 +31,7 @@ impl Gate {
         let plan = Plan {
             addresses: addresses.iter().map(|ip| ip.parse().expect("an address")).collect(),
             range: 10_000..=15_000,
+            exclude: vec![14_000],
             interfaces: vec![interface.into()],
             hook: Some(hook),
         };
@@ -121,6 +122,14 @@ fn a_closed_port_is_dropped_and_counted(hook: Hook) {
         gate.close(endpoint);
         gate.drops(endpoint, Verdict::Closed);
         drop(foreign);
+        // A port that is not ours is left alone, whatever set is stated.
+        gate.filter.replace(&[]).expect("replaces");
+        let excluded = at(ADDRESS, 14_000);
+        let refused = TcpStream::connect_timeout(&excluded, PATIENCE).expect_err("nobody listens");
+        assert_eq!(refused.kind(), std::io::ErrorKind::ConnectionRefused);
+        let service = TcpListener::bind(excluded).expect("binds");
+        let client = connect(excluded);
+        talks(&client, &accept(&service).0);
     });
 }
 
@@ -366,6 +375,7 @@ fn an_interface_that_is_not_there_leaves_nothing_behind() {
         let plan = Plan {
             addresses: vec![ADDRESS.parse().expect("an address")],
             range: 10_000..=15_000,
+            exclude: vec![14_000],
             interfaces: vec!["lo".into(), "nosuch0".into()],
             hook: None,
         };

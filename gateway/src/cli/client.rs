@@ -1,8 +1,9 @@
 //! The API's client.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow};
+use clap::Args;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -17,6 +18,8 @@ use crate::tls;
 pub enum Failure {
     /// Something is not there or broken.
     Failed(anyhow::Error),
+    /// What was asked for cannot be meant.
+    Usage(String),
     /// The service said no.
     Refused(String),
 }
@@ -24,6 +27,37 @@ pub enum Failure {
 impl From<anyhow::Error> for Failure {
     fn from(error: anyhow::Error) -> Self {
         Self::Failed(error)
+    }
+}
+
+/// Where the daemon is.
+#[derive(Args)]
+pub struct Connection {
+    /// The daemon's API.
+    #[arg(long, global = true, env = "PORTCULLIS_URL", default_value = "http://127.0.0.1:8700")]
+    url: String,
+    /// File with the API key; by default api.key in the daemon's state folder.
+    #[arg(long, global = true, env = "PORTCULLIS_KEY_FILE")]
+    key_file: Option<PathBuf>,
+    /// PEM file with the authorities to trust of an API with https; by default those of the system.
+    #[arg(long, global = true, env = "PORTCULLIS_CA_FILE")]
+    ca_file: Option<PathBuf>,
+}
+
+impl Connection {
+    /// Its API, with the key; of https, one whose certificate is vouched for in `ca_file`, or else by whom
+    /// the system trusts.
+    pub fn client(&self) -> Result<Client, Failure> {
+        let by_default = || default_state_dir().map(|folder| folder.join("api.key"));
+        let path = self.key_file.clone().or_else(by_default);
+        let path = path.ok_or_else(|| anyhow!("name the file with the API key: --key-file"))?;
+        let key = std::fs::read_to_string(&path).with_context(|| {
+            format!("read the API key from {} (--key-file names another)", path.display())
+        })?;
+        // Statuses are read here, and proxies of the environment are not for a daemon on this machine.
+        let agent = ureq::Agent::config_builder().http_status_as_error(false).proxy(None);
+        let agent = agent.tls_config(trust(&self.url, self.ca_file.as_deref())?).build().into();
+        Ok(Client { url: self.url.trim_end_matches('/').to_owned(), key: key.trim().to_owned(), agent })
     }
 }
 
@@ -35,21 +69,6 @@ pub struct Client {
 }
 
 impl Client {
-    /// The API at `url`, with the key in `key_file`; of https, one whose certificate is vouched for in
-    /// `ca_file`, or else by whom the system trusts.
-    pub fn new(url: &str, key_file: Option<&Path>, ca_file: Option<&Path>) -> Result<Self, Failure> {
-        let by_default = || default_state_dir().map(|folder| folder.join("api.key"));
-        let path = key_file.map(Path::to_owned).or_else(by_default);
-        let path = path.ok_or_else(|| anyhow!("name the file with the API key: --key-file"))?;
-        let key = std::fs::read_to_string(&path).with_context(|| {
-            format!("read the API key from {} (--key-file names another)", path.display())
-        })?;
-        // Statuses are read here, and proxies of the environment are not for a daemon on this machine.
-        let agent = ureq::Agent::config_builder().http_status_as_error(false).proxy(None);
-        let agent = agent.tls_config(trust(url, ca_file)?).build().into();
-        Ok(Self { url: url.trim_end_matches('/').to_owned(), key: key.trim().to_owned(), agent })
-    }
-
     pub fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Failure> {
         let request = self.agent.get(format!("{}{path}", self.url));
         self.read(request.header("Authorization", self.bearer()).call())
@@ -57,7 +76,10 @@ impl Client {
 
     pub fn post<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> Result<T, Failure> {
         let request = self.agent.post(format!("{}{path}", self.url));
-        self.read(request.header("Authorization", self.bearer()).send_json(body))
+        let request = request.header("Authorization", self.bearer()).content_type("application/json");
+        // `send_json` writes it for people, which takes an import far beyond the longest body.
+        let body = serde_json::to_vec(body).map_err(anyhow::Error::from)?;
+        self.read(request.send(&body[..]))
     }
 
     pub fn put<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> Result<T, Failure> {
@@ -111,7 +133,8 @@ impl Client {
         let status = response.status();
         let problem: Value = response.body_mut().read_json().unwrap_or_default();
         let detail = problem["detail"].as_str().unwrap_or("no reason given");
-        Err(Failure::Refused(format!("{detail} ({status})")))
+        let advice = if status == 401 { ", --key-file names another" } else { "" };
+        Err(Failure::Refused(format!("{detail} ({status}{advice})")))
     }
 }
 

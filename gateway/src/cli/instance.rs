@@ -1,22 +1,43 @@
 //! `portcullis instance`.
 
+mod import;
+
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, anyhow};
 use clap::{Args, Subcommand};
 
 use crate::broker::Protocol;
 use crate::control::api::wire::{InstanceView, PutInstance};
 
-use super::client::{Client, Failure, encode};
+use super::client::{Client, Connection, Failure, encode};
 use super::say;
 
 #[derive(Subcommand)]
 pub enum Command {
     /// Add an instance, or write over it.
     Add(Add),
+    /// Add the instances of a file, or write over them: all, or none if a row is wrong.
+    Import(import::Options),
     /// List the instances.
     List {
         /// As JSON.
         #[arg(long)]
         json: bool,
+    },
+    /// Show one instance.
+    Show {
+        /// Its id.
+        id: String,
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Remove an instance, and close its brokers.
+    Remove {
+        /// Its id.
+        id: String,
     },
 }
 
@@ -36,36 +57,114 @@ pub struct Add {
     /// kvm or lxc.
     #[arg(long, default_value = "kvm")]
     hypervisor: String,
+    /// File with the console's password in one line; - is standard input. Without it, the password that
+    /// is known stays.
+    #[arg(long)]
+    password_file: Option<PathBuf>,
 }
 
-pub fn run(command: Command, client: &Client) -> Result<(), Failure> {
+pub fn run(command: Command, connection: &Connection) -> Result<(), Failure> {
     match command {
-        Command::Add(add) => {
-            let body = PutInstance {
-                instance_id: None,
-                hypervisor: add.hypervisor,
-                host: add.host,
-                graphics_port: add.port,
-                graphics_protocol: add.protocol,
-                graphics_passwd: None,
-            };
-            let view: InstanceView = client.put(&format!("/v1/instances/{}", encode(&add.id)), &body)?;
-            say(format_args!("{} is {}", view.instance_id, place(&view)));
-        }
-        Command::List { json } => {
-            let instances: Vec<InstanceView> = client.list("/v1/instances")?;
+        Command::Add(options) => add(options, &connection.client()?),
+        Command::Import(options) => import::run(&options, connection),
+        Command::List { json } => list(json, &connection.client()?),
+        Command::Show { id, json } => {
+            let view: InstanceView = connection.client()?.get(&path(&id))?;
             if json {
-                say(serde_json::to_string_pretty(&instances).map_err(anyhow::Error::from)?);
+                print(&view)?
             } else {
-                for view in &instances {
-                    say(format_args!("{:<24} {:<4} {}", view.instance_id, view.hypervisor, place(view)));
-                }
+                line(&view)
             }
+            Ok(())
         }
+        Command::Remove { id } => connection.client()?.delete(&path(&id)),
+    }
+}
+
+fn add(options: Add, client: &Client) -> Result<(), Failure> {
+    let body = PutInstance {
+        instance_id: None,
+        hypervisor: options.hypervisor,
+        host: options.host,
+        graphics_port: options.port,
+        graphics_protocol: options.protocol,
+        graphics_passwd: options.password_file.as_deref().map(password).transpose()?,
+    };
+    let view: InstanceView = client.put(&path(&options.id), &body)?;
+    say(format_args!("{} is {}", view.instance_id, place(&view)));
+    Ok(())
+}
+
+fn list(json: bool, client: &Client) -> Result<(), Failure> {
+    let instances: Vec<InstanceView> = client.list("/v1/instances")?;
+    if json {
+        print(&instances)?
+    } else {
+        instances.iter().for_each(line)
     }
     Ok(())
 }
 
+fn path(id: &str) -> String {
+    format!("/v1/instances/{}", encode(id))
+}
+
+fn print(value: &impl serde::Serialize) -> Result<(), Failure> {
+    say(serde_json::to_string_pretty(value).map_err(anyhow::Error::from)?);
+    Ok(())
+}
+
+fn line(view: &InstanceView) {
+    say(format_args!("{:<24} {:<4} {}", view.instance_id, view.hypervisor, place(view)));
+}
+
 fn place(view: &InstanceView) -> String {
     format!("{} at {} port {}", view.graphics_protocol, view.host, view.graphics_port)
+}
+
+/// Longest file that is a password.
+const PASSWORD_FILE_MAX: u64 = 4096;
+
+/// The password in the file at `path`. On a command line everybody on the machine could read it.
+fn password(path: &Path) -> Result<String, Failure> {
+    let mut text = String::new();
+    let limit = PASSWORD_FILE_MAX + 1;
+    let read = if path == Path::new("-") {
+        std::io::stdin().take(limit).read_to_string(&mut text)
+    } else {
+        std::fs::File::open(path).and_then(|file| file.take(limit).read_to_string(&mut text))
+    };
+    let read = read.with_context(|| format!("read the password from {}", path.display()))?;
+    if read as u64 > PASSWORD_FILE_MAX {
+        return Err(anyhow!("{}: too long for a password", path.display()).into());
+    }
+    one_line(&text).map(str::to_owned).ok_or_else(|| {
+        anyhow!("{}: write the password into it, in one line and nothing else", path.display()).into()
+    })
+}
+
+/// The only line of `text`, if that is what it has.
+fn one_line(text: &str) -> Option<&str> {
+    let line = text.strip_suffix('\n').unwrap_or(text);
+    let line = line.strip_suffix('\r').unwrap_or(line);
+    (!line.is_empty() && !line.contains(char::is_control)).then_some(line)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_password_is_one_line() {
+        for (text, expected) in [
+            ("secret\n", Some("secret")),
+            ("with space \r\n", Some("with space ")),
+            ("secret", Some("secret")),
+            ("", None),
+            ("\n", None),
+            ("two\nlines\n", None),
+        ] {
+            assert_eq!(one_line(text), expected, "{text:?}");
+        }
+    }
 }

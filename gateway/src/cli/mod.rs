@@ -1,30 +1,25 @@
-//! The command line, one file per subcommand. All but `serve` talk to a daemon by its API.
+//! The command line, one file per subcommand. Commands about instances and brokers
+//! talk to a daemon by its API.
 
 mod broker;
 mod client;
+mod completions;
+mod doctor;
 mod instance;
 mod serve;
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
-use client::{Client, Failure};
+use client::{Connection, Failure};
 
 /// Console gateway: browsers and viewers outside, consoles of virtual machines inside.
 #[derive(Parser)]
 #[command(name = "portcullis", version, about)]
 struct Arguments {
-    /// The daemon's API.
-    #[arg(long, global = true, env = "PORTCULLIS_URL", default_value = "http://127.0.0.1:8700")]
-    url: String,
-    /// File with the API key; by default api.key in the daemon's state folder.
-    #[arg(long, global = true, env = "PORTCULLIS_KEY_FILE")]
-    key_file: Option<PathBuf>,
-    /// PEM file with the authorities to trust of an API with https; by default those of the system.
-    #[arg(long, global = true, env = "PORTCULLIS_CA_FILE")]
-    ca_file: Option<PathBuf>,
+    #[command(flatten)]
+    connection: Connection,
     #[command(subcommand)]
     command: Command,
 }
@@ -33,28 +28,42 @@ struct Arguments {
 enum Command {
     /// Run the daemon.
     Serve(serve::Options),
+    /// Say what serve would run with on this machine, and what would make it better. Changes nothing.
+    Doctor(doctor::Options),
     /// Instances: the machines whose consoles are asked for.
     #[command(subcommand)]
     Instance(instance::Command),
     /// Brokers: one address and port that lead to one console.
     #[command(subcommand)]
     Broker(broker::Command),
+    /// Print completions for a shell, to be read by it at its start.
+    Completions(completions::Options),
 }
 
 /// Runs the command line. Exit codes: 0 done, 1 failed, 2 wrong usage, 3 refused by the service.
 pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let client = || Client::new(&arguments.url, arguments.key_file.as_deref(), arguments.ca_file.as_deref());
     let done = match arguments.command {
         Command::Serve(options) => serve::run(&options).map_err(Failure::Failed),
-        Command::Instance(command) => client().and_then(|client| instance::run(command, &client)),
-        Command::Broker(command) => client().and_then(|client| broker::run(command, &client)),
+        Command::Doctor(options) => return doctor::run(&options),
+        Command::Instance(command) => instance::run(command, &arguments.connection),
+        Command::Broker(command) => {
+            arguments.connection.client().and_then(|client| broker::run(command, &client))
+        }
+        Command::Completions(options) => {
+            completions::run(&options, &mut Arguments::command());
+            Ok(())
+        }
     };
     let Err(failure) = done else { return ExitCode::SUCCESS };
     match failure {
         Failure::Failed(error) => {
             eprintln!("portcullis: {error:#}");
             ExitCode::from(1)
+        }
+        Failure::Usage(why) => {
+            eprintln!("portcullis: {why}");
+            ExitCode::from(2)
         }
         Failure::Refused(why) => {
             eprintln!("portcullis: {why}");
@@ -75,7 +84,6 @@ mod tests {
 
     #[test]
     fn the_arguments_are_sound() {
-        use clap::CommandFactory;
         Arguments::command().debug_assert();
     }
 }

@@ -18,7 +18,8 @@ pub struct Options {
 }
 
 pub fn run(options: &Options) -> anyhow::Result<()> {
-    let config = Config::load(&options.config).with_context(|| format!("{}", options.config.display()))?;
+    let config = Config::load(&options.config)
+        .with_context(|| format!("{} (--config names another)", options.config.display()))?;
     let filter = EnvFilter::try_from_env("PORTCULLIS_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
     // Standard output has one line, `ready`; the log goes where logs of services go.
     let colours = std::io::stderr().is_terminal();

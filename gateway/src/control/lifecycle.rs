@@ -3,7 +3,7 @@
 
 mod recovery;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -23,7 +23,7 @@ use crate::metrics::Metrics;
 
 use super::events::{Event, Events};
 use super::inventory::{Inventory, InventoryError, target};
-use super::store::{BrokerRow, InstanceRow, Store, StoreError, WallTime};
+use super::store::{BrokerRow, Imported, InstanceRow, Store, StoreError, WallTime};
 
 /// Times of a broker.
 #[derive(Clone, Copy, Debug)]
@@ -374,6 +374,31 @@ impl Lifecycle {
                 Err(error) => self.note(&error),
             }
         }
+    }
+
+    /// Writes all instances, and points their brokers at them. Runs to its end also when the caller goes
+    /// away: no broker keeps leading to where its machine was.
+    ///
+    /// # Errors
+    /// A row is not one, or they could not be written.
+    pub async fn put_instances(self: &Arc<Self>, rows: Vec<InstanceRow>) -> Result<Imported, InventoryError> {
+        let this = self.clone();
+        let work = tokio::spawn(async move {
+            rows.iter().try_for_each(|row| target(row).map(drop))?;
+            let imported = this.parts.store.put_instances(&rows).await;
+            let imported = imported.inspect_err(|_| this.parts.metrics.store_failed())?;
+            let with_brokers: HashSet<String> =
+                this.held().values().map(|held| held.broker.instance_id.clone()).collect();
+            for row in rows.iter().filter(|row| with_brokers.contains(&row.instance_id)) {
+                this.follow(&row.instance_id).await;
+            }
+            for row in &rows {
+                this.parts.events.say(Event::instance("instance.put", &row.instance_id));
+            }
+            info!(created = imported.created, updated = imported.updated, "instances imported");
+            Ok(imported)
+        });
+        work.await.unwrap_or(Err(InventoryError::Stopping))
     }
 
     /// Removes an instance and closes its brokers. Runs to its end also when the caller goes away. Returns

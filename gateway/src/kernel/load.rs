@@ -1,6 +1,6 @@
 //! Loading: from the embedded object to an attached filter and steering.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::path::Path;
 
@@ -54,6 +54,8 @@ pub struct Plan {
     pub addresses: Vec<IpAddr>,
     /// Broker ports.
     pub range: RangeInclusive<u16>,
+    /// Ports of the range that other services have.
+    pub exclude: Vec<u16>,
     /// Interfaces that the packets come in by.
     pub interfaces: Vec<String>,
     /// `None` chooses: native XDP on physical interfaces whose driver has it, tc on all others.
@@ -84,6 +86,10 @@ pub fn load(plan: &Plan) -> Result<Loaded, FilterError> {
             .insert(address(*ip), range, 0)
             .map_err(|error| FilterError::new(format!("map {ADDRESSES}: update {ip}"), error))?;
     }
+    let excluded: Vec<SocketAddr> = (plan.addresses.iter())
+        .flat_map(|ip| plan.exclude.iter().map(|port| SocketAddr::new(*ip, *port)))
+        .collect();
+    let mut filter = EbpfFilter::new(&mut programs, &excluded)?;
     // Steering first: once the filter stands, what it lets in has somewhere to go.
     let steering = Steering::attach(&mut programs);
     let (mut hooks, mut links) = (Vec::new(), Vec::new());
@@ -92,7 +98,49 @@ pub fn load(plan: &Plan) -> Result<Loaded, FilterError> {
         hooks.push((interface.clone(), hook));
         links.push(link);
     }
-    Ok(Loaded { filter: EbpfFilter::new(programs, links)?, hooks, steering })
+    filter.hold(programs, links);
+    Ok(Loaded { filter, hooks, steering })
+}
+
+/// What [`load`] would come to.
+pub struct Rehearsal {
+    /// Interface and hook, or why there is none, for each interface.
+    pub hooks: Vec<(String, Result<Hook, FilterError>)>,
+    /// Why there would be no steering.
+    pub steering: Result<(), FilterError>,
+}
+
+/// Does all of [`load`] but attach: the kernel checks the programs, and says whether it has the hooks.
+/// Whether a driver takes native XDP shows only when it is tried; where `auto` would, the answer is
+/// [`Hook::Xdp`].
+///
+/// # Errors
+/// As [`load`].
+pub fn rehearse(plan: &Plan) -> Result<Rehearsal, FilterError> {
+    let mut programs = open_object(plan)?;
+    let steering = Steering::load(&mut programs).map(drop);
+    // `auto` needs it on any interface, if only to fall back on.
+    if plan.hook.is_none_or(|hook| hook == Hook::Tc) {
+        load_tc(&mut programs)?;
+    }
+    let hooks = plan.interfaces.iter().map(|interface| {
+        let hook = plan.hook.unwrap_or(if is_physical(interface) { Hook::Xdp } else { Hook::Tc });
+        (interface.clone(), rehearse_hook(&mut programs, interface, hook).map(|()| hook))
+    });
+    Ok(Rehearsal { hooks: hooks.collect(), steering })
+}
+
+fn rehearse_hook(programs: &mut Ebpf, interface: &str, hook: Hook) -> Result<(), FilterError> {
+    match hook {
+        Hook::Tc => SchedClassifier::query_tcx(interface, TcAttachType::Ingress)
+            .map(drop)
+            .map_err(|error| FilterError::new(format!("ask for tcx on {interface}"), error)),
+        Hook::Xdp | Hook::XdpGeneric => {
+            nix::net::if_::if_nametoindex(interface)
+                .map_err(|error| FilterError::new(format!("interface {interface}"), error))?;
+            load_xdp(programs).map(drop)
+        }
+    }
 }
 
 fn open_object(plan: &Plan) -> Result<Ebpf, FilterError> {
@@ -167,10 +215,7 @@ fn is_physical(interface: &str) -> bool {
 
 fn attach_tc(programs: &mut Ebpf, interface: &str) -> Result<FdLink, FilterError> {
     let failed = |error| FilterError::new(format!("program {FILTER_TC}: attach to {interface}"), error);
-    let program: &mut SchedClassifier = find(programs, FILTER_TC)?.try_into().map_err(failed)?;
-    if program.fd().is_err() {
-        program.load().map_err(|error| FilterError::new(format!("program {FILTER_TC}: load"), error))?;
-    }
+    let program = load_tc(programs)?;
     let link = program.attach(interface, TcAttachType::Ingress).map_err(failed)?;
     let link = program.take_link(link).map_err(failed)?;
     link.try_into().map_err(|error| no_link(FILTER_TC, interface, error))
@@ -178,13 +223,28 @@ fn attach_tc(programs: &mut Ebpf, interface: &str) -> Result<FdLink, FilterError
 
 fn attach_xdp(programs: &mut Ebpf, interface: &str, mode: XdpMode) -> Result<FdLink, FilterError> {
     let failed = |error| FilterError::new(format!("program {FILTER_XDP}: attach to {interface}"), error);
-    let program: &mut Xdp = find(programs, FILTER_XDP)?.try_into().map_err(failed)?;
-    if program.fd().is_err() {
-        program.load().map_err(|error| FilterError::new(format!("program {FILTER_XDP}: load"), error))?;
-    }
+    let program = load_xdp(programs)?;
     let link = program.attach(interface, mode).map_err(failed)?;
     let link = program.take_link(link).map_err(failed)?;
     link.try_into().map_err(|error| no_link(FILTER_XDP, interface, error))
+}
+
+fn load_tc(programs: &mut Ebpf) -> Result<&mut SchedClassifier, FilterError> {
+    let failed = |error| FilterError::new(format!("program {FILTER_TC}: load"), error);
+    let program: &mut SchedClassifier = find(programs, FILTER_TC)?.try_into().map_err(failed)?;
+    if program.fd().is_err() {
+        program.load().map_err(failed)?;
+    }
+    Ok(program)
+}
+
+fn load_xdp(programs: &mut Ebpf) -> Result<&mut Xdp, FilterError> {
+    let failed = |error| FilterError::new(format!("program {FILTER_XDP}: load"), error);
+    let program: &mut Xdp = find(programs, FILTER_XDP)?.try_into().map_err(failed)?;
+    if program.fd().is_err() {
+        program.load().map_err(failed)?;
+    }
+    Ok(program)
 }
 
 /// Where the kernel has no link for a hook, aya attaches by netlink. That would outlive a daemon that

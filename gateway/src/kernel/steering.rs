@@ -27,14 +27,23 @@ impl Steering {
         let failed = |error| FilterError::new(format!("program {STEER}: attach"), error);
         let namespace = File::open("/proc/thread-self/ns/net")
             .map_err(|error| FilterError::new("open /proc/thread-self/ns/net", error))?;
+        Self::load(programs)?.attach(namespace).map_err(failed)?;
+        Ok(Self { listeners: take(programs, LISTENERS)?, cores: take(programs, CORES)? })
+    }
+
+    /// Loads the program of `programs`.
+    ///
+    /// # Errors
+    /// The kernel refused it, or has no sk_lookup (before 5.9).
+    pub fn load(programs: &mut Ebpf) -> Result<&mut SkLookup, FilterError> {
+        let failed = |error| FilterError::new(format!("program {STEER}: load"), error);
         let program: &mut SkLookup = programs
             .program_mut(STEER)
             .ok_or_else(|| FilterError::new(format!("program {STEER}"), "not in the object"))?
             .try_into()
             .map_err(failed)?;
-        program.load().map_err(|error| FilterError::new(format!("program {STEER}: load"), error))?;
-        program.attach(namespace).map_err(failed)?;
-        Ok(Self { listeners: take(programs, LISTENERS)?, cores: take(programs, CORES)? })
+        program.load().map_err(failed)?;
+        Ok(program)
     }
 
     /// Puts the listeners of all cores in place, in the order of the cores; a second socket is the one

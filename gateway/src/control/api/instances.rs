@@ -7,7 +7,7 @@ use axum::http::StatusCode;
 
 use super::Api;
 use super::problem::Problem;
-use super::wire::{InstanceView, PageOf, PageQuery, PutInstance};
+use super::wire::{ImportInstances, Imported, InstanceView, PageOf, PageQuery, PutInstance};
 
 /// All instances.
 pub async fn list(
@@ -25,6 +25,16 @@ pub async fn list(
 pub async fn show(State(api): State<Api>, Path(id): Path<String>) -> Result<Json<InstanceView>, Problem> {
     let row = api.store.instance(&id).await?.ok_or_else(|| Problem::no_instance(&id))?;
     Ok(Json(row.into()))
+}
+
+/// Writes all instances of the body, or none.
+pub async fn import(
+    State(api): State<Api>,
+    body: Result<Json<ImportInstances>, JsonRejection>,
+) -> Result<Json<Imported>, Problem> {
+    let Json(body) = body?;
+    let rows = body.into_rows()?;
+    Ok(Json(api.lifecycle.put_instances(rows).await?.into()))
 }
 
 /// Writes an instance, and points its brokers at the new place.

@@ -23,6 +23,7 @@ use super::events::Events;
 use super::lifecycle::Lifecycle;
 use super::store::Store;
 use problem::Problem;
+use wire::IMPORT_BODY_MAX;
 
 /// What the handlers work with.
 #[derive(Clone)]
@@ -46,10 +47,11 @@ const BODY_MAX: usize = 64 * 1024;
 
 /// All calls below `/v1`. Each needs the key.
 pub fn routes(api: Api) -> Router {
+    let import = post(instances::import).layer(DefaultBodyLimit::max(IMPORT_BODY_MAX));
     Router::new()
         .route("/v1/brokers", post(brokers::create).get(brokers::list))
         .route("/v1/brokers/{id}", get(brokers::show).delete(brokers::close))
-        .route("/v1/instances", get(instances::list))
+        .route("/v1/instances", import.get(instances::list))
         .route("/v1/instances/{id}", get(instances::show).put(instances::put).delete(instances::remove))
         .route("/v1/sessions", get(sessions::list))
         .route("/v1/sessions/{id}", get(sessions::show).delete(sessions::kill))

@@ -26,6 +26,16 @@ impl Problem {
         Self { status, code, detail: detail.into(), retry_after_s: None }
     }
 
+    /// What to know about this one.
+    pub fn detail(&self) -> &str {
+        &self.detail
+    }
+
+    /// More than is taken in one call.
+    pub fn too_large(detail: impl Into<String>) -> Self {
+        Self::new(413, "too_large", detail)
+    }
+
     /// No broker has this id.
     pub fn no_broker(id: &str) -> Self {
         Self::new(404, "no_broker", format!("there is no broker {id:?}"))
@@ -93,7 +103,7 @@ impl IntoResponse for Problem {
 impl From<JsonRejection> for Problem {
     fn from(rejection: JsonRejection) -> Self {
         match rejection.status() {
-            StatusCode::PAYLOAD_TOO_LARGE => Self::new(413, "too_large", rejection.body_text()),
+            StatusCode::PAYLOAD_TOO_LARGE => Self::too_large(rejection.body_text()),
             StatusCode::UNSUPPORTED_MEDIA_TYPE => Self::new(415, "not_json", rejection.body_text()),
             _ => Self::bad_request(rejection.body_text()),
         }

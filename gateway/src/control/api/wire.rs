@@ -1,5 +1,6 @@
 //! What goes over the wire, with the field names that clouds already use.
 
+use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::broker::session::Session;
 use crate::broker::{Broker, Protocol, Secret};
 use crate::control::lifecycle::{Opened, TTL_MAX, Wish};
-use crate::control::store::{InstanceRow, SessionRow, WallTime};
+use crate::control::store::{self, InstanceRow, SessionRow, WallTime};
 
 use super::problem::Problem;
 
@@ -157,11 +158,11 @@ impl CreatedBroker {
     }
 }
 
-/// `PUT /v1/instances/ID`.
-#[derive(Debug, Deserialize, Serialize)]
+/// `PUT /v1/instances/ID`, and a row of an import.
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct PutInstance {
-    /// Has to be the id of the path, if given at all.
+    /// Has to be the id of the path, if given at all; a row of an import has no other.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub instance_id: Option<String>,
     /// `kvm` (the default) or `lxc`.
@@ -216,6 +217,56 @@ impl PutInstance {
             graphics_protocol: self.graphics_protocol.to_string(),
             graphics_passwd: self.graphics_passwd.and_then(Secret::new),
         })
+    }
+}
+
+/// `POST /v1/instances`: as many `PUT /v1/instances/ID`, of which all are done or none.
+#[derive(Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct ImportInstances {
+    /// At most [`IMPORT_MAX`], each with its id, and no id twice.
+    pub instances: Vec<PutInstance>,
+}
+
+/// Most rows of an import.
+pub const IMPORT_MAX: usize = 100_000;
+/// Largest body of an import, in bytes.
+pub const IMPORT_BODY_MAX: usize = 16 * 1024 * 1024;
+
+impl ImportInstances {
+    /// The rows, each with its password.
+    ///
+    /// # Errors
+    /// Which row cannot be meant, and why.
+    pub fn into_rows(self) -> Result<Vec<InstanceRow>, Problem> {
+        if self.instances.len() > IMPORT_MAX {
+            return Err(Problem::too_large(format!("an import has at most {IMPORT_MAX} instances")));
+        }
+        let mut seen = HashMap::with_capacity(self.instances.len());
+        let rows = self.instances.into_iter().enumerate().map(|(index, instance)| {
+            let bad = |detail: &str| Problem::bad_request(format!("instances[{index}]: {detail}"));
+            let id = instance.instance_id.clone().ok_or_else(|| bad("missing field `instance_id`"))?;
+            if let Some(first) = seen.insert(id.clone(), index) {
+                return Err(bad(&format!("instances[{first}] has the same instance_id, {id:?}")));
+            }
+            instance.into_row(id).map_err(|problem| bad(problem.detail()))
+        });
+        rows.collect()
+    }
+}
+
+/// The answer to `POST /v1/instances`.
+#[derive(Debug, Deserialize, Serialize)]
+pub struct Imported {
+    /// Instances that are new.
+    pub created: u64,
+    /// Instances that were there.
+    pub updated: u64,
+}
+
+impl From<store::Imported> for Imported {
+    fn from(store::Imported { created, updated }: store::Imported) -> Self {
+        Self { created, updated }
     }
 }
 
@@ -419,5 +470,20 @@ mod tests {
         assert_eq!((page.items, page.next), (vec!["a", "b"], Some("b".into())));
         let page = PageOf::new(vec!["a", "b"], 2, |id| id);
         assert_eq!((page.items, page.next), (vec!["a", "b"], None));
+    }
+
+    #[test]
+    fn an_import_names_the_row_that_is_wrong() {
+        let import = |ids: &[Option<&str>]| {
+            let row = |id: &Option<&str>| PutInstance { instance_id: id.map(str::to_owned), ..instance("h") };
+            let body = ImportInstances { instances: ids.iter().map(row).collect() };
+            body.into_rows().map(|rows| rows.len()).map_err(|problem| problem.detail().to_owned())
+        };
+        assert_eq!(import(&[Some("i-1"), Some("i-2")]), Ok(2));
+        assert_eq!(import(&[Some("i-1"), None]), Err("instances[1]: missing field `instance_id`".into()));
+        let twice = "instances[2]: instances[0] has the same instance_id, \"i-1\"";
+        assert_eq!(import(&[Some("i-1"), Some("i-2"), Some("i-1")]), Err(twice.into()));
+        assert!(import(&[Some("i-1"), Some("")]).is_err_and(|detail| detail.starts_with("instances[1]: ")));
+        assert!(import(&vec![None; IMPORT_MAX + 1]).is_err_and(|detail| detail.contains("at most 100000")));
     }
 }

@@ -120,7 +120,7 @@ impl Bench {
         let allocator = Allocator::new(Ports {
             addresses: vec!["127.0.80.1".parse().expect("an address")],
             range: 10_000..=10_001,
-            exclude: std::collections::HashSet::new(),
+            exclude: HashSet::new(),
             rest: REST,
         });
         let (table, doors, filter) =

@@ -1,7 +1,7 @@
 //! The `instance` table.
 
-use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
+use sqlx::{QueryBuilder, Row, SqliteConnection};
 
 use crate::broker::Secret;
 
@@ -25,6 +25,17 @@ pub struct InstanceRow {
 }
 
 const COLUMNS: &str = "instance_id, hypervisor, host, graphics_port, graphics_protocol, graphics_passwd";
+/// What became of rows that were written together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Imported {
+    /// Rows that are new.
+    pub created: u64,
+    /// Rows that were there.
+    pub updated: u64,
+}
+
+/// Rows of one statement: seven values each, and SQLite takes 32,766 of them.
+const BATCH: usize = 1_000;
 
 fn read(row: &SqliteRow) -> Result<InstanceRow, sqlx::Error> {
     Ok(InstanceRow {
@@ -35,6 +46,10 @@ fn read(row: &SqliteRow) -> Result<InstanceRow, sqlx::Error> {
         graphics_protocol: row.try_get("graphics_protocol")?,
         graphics_passwd: row.try_get::<Option<String>, _>("graphics_passwd")?.and_then(Secret::new),
     })
+}
+
+async fn count(connection: &mut SqliteConnection) -> Result<u64, sqlx::Error> {
+    sqlx::query("SELECT COUNT(*) FROM instance").fetch_one(connection).await?.try_get(0)
 }
 
 impl Store {
@@ -64,6 +79,46 @@ impl Store {
         put.execute(&mut *write).await.map_err(failed(WHAT))?;
         write.commit().await.map_err(failed(WHAT))?;
         Ok(!known)
+    }
+
+    /// Writes all rows, or none. As [`Self::put_instance`] for each; no two may
+    /// have one id.
+    ///
+    /// # Errors
+    /// See [`StoreError`]; nothing is written then.
+    pub async fn put_instances(&self, rows: &[InstanceRow]) -> Result<Imported, StoreError> {
+        const WHAT: &str = "put instances";
+        let now = WallTime::now().0;
+        let mut write = self.pool.begin().await.map_err(failed(WHAT))?;
+        let before = count(&mut write).await.map_err(failed(WHAT))?;
+        for batch in rows.chunks(BATCH) {
+            let mut put = QueryBuilder::new(
+                "INSERT INTO instance (instance_id, hypervisor, host, graphics_port, graphics_protocol, \
+                 graphics_passwd, updated_at) ",
+            );
+            put.push_values(batch, |mut values, row| {
+                values
+                    .push_bind(&row.instance_id)
+                    .push_bind(&row.hypervisor)
+                    .push_bind(&row.host)
+                    .push_bind(row.graphics_port)
+                    .push_bind(&row.graphics_protocol)
+                    .push_bind(row.graphics_passwd.as_ref().map(Secret::reveal))
+                    .push_bind(now);
+            });
+            put.push(
+                " ON CONFLICT (instance_id) DO UPDATE SET hypervisor = excluded.hypervisor, \
+                 host = excluded.host, graphics_port = excluded.graphics_port, \
+                 graphics_protocol = excluded.graphics_protocol, \
+                 graphics_passwd = COALESCE(excluded.graphics_passwd, instance.graphics_passwd), \
+                 updated_at = excluded.updated_at",
+            );
+            put.build().execute(&mut *write).await.map_err(failed(WHAT))?;
+        }
+        // Rows are only added: what the table did not grow by was there.
+        let created = count(&mut write).await.map_err(failed(WHAT))?.saturating_sub(before);
+        write.commit().await.map_err(failed(WHAT))?;
+        Ok(Imported { created, updated: (rows.len() as u64).saturating_sub(created) })
     }
 
     /// The row of an instance.
@@ -96,5 +151,46 @@ impl Store {
         let removed = sqlx::query("DELETE FROM instance WHERE instance_id = $1").bind(id);
         let removed = removed.execute(&self.pool).await.map_err(failed("remove instance"))?;
         Ok(removed.rows_affected() > 0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(id: &str, host: &str) -> InstanceRow {
+        InstanceRow {
+            instance_id: id.into(),
+            hypervisor: "kvm".into(),
+            host: host.into(),
+            graphics_port: 5900,
+            graphics_protocol: "vnc".into(),
+            graphics_passwd: None,
+        }
+    }
+
+    #[tokio::test]
+    async fn rows_are_written_together_or_not_at_all() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let store = Store::open(&folder.path().join("store.db")).await.expect("a store");
+        let with_password =
+            |host| InstanceRow { graphics_passwd: Secret::new("secret".into()), ..row("i-0000", host) };
+        store.put_instance(&with_password("old")).await.expect("writes");
+        // More than one batch, and the last one is not full.
+        let mut rows: Vec<_> = (0..2_500).map(|number| row(&format!("i-{number:04}"), "new")).collect();
+        let imported = store.put_instances(&rows).await.expect("writes");
+        assert_eq!(imported, Imported { created: 2_499, updated: 1 });
+        // A row without a password leaves the one that is there.
+        assert_eq!(store.instance("i-0000").await.expect("answers"), Some(with_password("new")));
+        assert_eq!(store.put_instances(&[]).await.expect("answers"), Imported { created: 0, updated: 0 });
+
+        // The store refuses a row of the last batch: those before it are not there either.
+        let refuse = "CREATE TRIGGER refuse BEFORE INSERT ON instance WHEN NEW.host = 'bad' \
+                      BEGIN SELECT RAISE(ABORT, 'refused'); END";
+        sqlx::query(refuse).execute(&store.pool).await.expect("makes a trigger");
+        rows.iter_mut().for_each(|row| row.host = "newer".into());
+        rows[2_499].host = "bad".into();
+        assert!(store.put_instances(&rows).await.is_err());
+        assert_eq!(store.instance("i-0000").await.expect("answers"), Some(with_password("new")));
     }
 }

@@ -15,7 +15,7 @@ use sqlx::sqlite::{
 };
 
 pub use broker::{BrokerRow, Rest, TicketRow};
-pub use instance::InstanceRow;
+pub use instance::{Imported, InstanceRow};
 pub use session::SessionRow;
 
 /// The store cannot be read or written: what was tried, and why it failed.

@@ -1,9 +1,11 @@
 //! The filter as an eBPF program: one map entry is one open broker.
 
+use std::net::SocketAddr;
+
 use aya::Ebpf;
 use aya::maps::{HashMap, MapData, MapError, PerCpuArray};
 use aya::programs::links::FdLink;
-use portcullis_ebpf::layout::{BROKERS, BrokerKey, BrokerKeyWords, Slot, SlotWords, VERDICTS};
+use portcullis_ebpf::layout::{BROKERS, BrokerKey, BrokerKeyWords, EXCLUDED, Slot, SlotWords, VERDICTS};
 use portcullis_ebpf::verdict::Verdict;
 
 use super::{Backend, Change, Counters, Entry, FilterError};
@@ -12,20 +14,34 @@ use super::{Backend, Change, Counters, Entry, FilterError};
 pub struct EbpfFilter {
     brokers: HashMap<MapData, BrokerKeyWords, SlotWords>,
     verdicts: PerCpuArray<MapData, u64>,
-    _links: Vec<FdLink>,
+    /// Ports that are not ours; part of whatever set is wanted.
+    excluded: Vec<BrokerKey>,
+    /// Held until the filter is dropped, as are the programs.
+    links: Vec<FdLink>,
     /// Holds the steering's link.
-    _programs: Ebpf,
+    programs: Option<Ebpf>,
 }
 
 impl EbpfFilter {
-    /// Takes the maps out of `programs`, which are attached by `links`.
+    /// Takes the maps out of `programs`, which need not be attached yet, and marks the ports that are not
+    /// ours.
     ///
     /// # Errors
-    /// The object has not the maps that `layout` describes.
-    pub fn new(mut programs: Ebpf, links: Vec<FdLink>) -> Result<Self, FilterError> {
-        let brokers = take(&mut programs, BROKERS)?;
-        let verdicts = take(&mut programs, VERDICTS)?;
-        Ok(Self { brokers, verdicts, _links: links, _programs: programs })
+    /// The object has not the maps that `layout` describes, or the kernel refused an entry.
+    pub fn new(programs: &mut Ebpf, excluded: &[SocketAddr]) -> Result<Self, FilterError> {
+        let (brokers, verdicts) = (take(programs, BROKERS)?, take(programs, VERDICTS)?);
+        let excluded: Vec<_> = excluded.iter().map(|endpoint| BrokerKey::new(*endpoint)).collect();
+        let mut filter = Self { brokers, verdicts, excluded, links: Vec::new(), programs: None };
+        for key in filter.excluded.clone() {
+            let slot = Slot { deadline_ns: u64::MAX, generation: 0, state: EXCLUDED, flags: 0 };
+            filter.put(key, slot)?;
+        }
+        Ok(filter)
+    }
+
+    /// Keeps attached what is: `programs` by `links`, and steering by its own.
+    pub fn hold(&mut self, programs: Ebpf, links: Vec<FdLink>) {
+        (self.programs, self.links) = (Some(programs), links);
     }
 
     fn open(&mut self, entry: &Entry) -> Result<(), FilterError> {
@@ -35,9 +51,12 @@ impl EbpfFilter {
             state: entry.state,
             flags: entry.flags,
         };
-        let key = BrokerKey::new(entry.endpoint).to_words();
-        let failed = |error| FilterError::new(format!("map {BROKERS}: update {}", entry.endpoint), error);
-        self.brokers.insert(key, slot.to_words(), 0).map_err(failed)
+        self.put(BrokerKey::new(entry.endpoint), slot)
+    }
+
+    fn put(&mut self, key: BrokerKey, slot: Slot) -> Result<(), FilterError> {
+        let failed = |error| FilterError::new(format!("map {BROKERS}: update {key:?}"), error);
+        self.brokers.insert(key.to_words(), slot.to_words(), 0).map_err(failed)
     }
 
     fn close(&mut self, key: BrokerKey) -> Result<(), FilterError> {
@@ -74,8 +93,12 @@ impl Backend for EbpfFilter {
     }
 
     fn replace(&mut self, open: &[Entry]) -> Result<(), FilterError> {
-        let wanted: std::collections::HashSet<_> =
-            open.iter().map(|entry| BrokerKey::new(entry.endpoint).to_words()).collect();
+        let wanted: std::collections::HashSet<_> = open
+            .iter()
+            .map(|entry| BrokerKey::new(entry.endpoint))
+            .chain(self.excluded.iter().copied())
+            .map(BrokerKey::to_words)
+            .collect();
         let present = self.brokers.keys().collect::<Result<Vec<_>, _>>();
         let present = present.map_err(|error| FilterError::new(format!("map {BROKERS}: list"), error))?;
         for key in present.into_iter().filter(|key| !wanted.contains(key)) {

@@ -71,13 +71,25 @@ impl Counters {
 #[error("{what}: {cause}")]
 pub struct FilterError {
     what: String,
-    cause: Box<dyn std::error::Error + Send + Sync>,
+    /// With all that is behind it.
+    cause: String,
 }
 
 impl FilterError {
     /// `what` names the call and the object.
     pub fn new(what: impl Into<String>, cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
-        Self { what: what.into(), cause: cause.into() }
+        let cause = cause.into();
+        let mut told = cause.to_string();
+        let mut source = cause.source();
+        while let Some(error) = source {
+            let more = error.to_string();
+            // Some errors tell of their source themselves.
+            if !told.contains(&more) {
+                told = format!("{told}: {more}");
+            }
+            source = error.source();
+        }
+        Self { what: what.into(), cause: told }
     }
 }
 
@@ -369,6 +381,21 @@ mod tests {
         assert!(after.deadline > before.deadline);
         assert_eq!(Entry { deadline: before.deadline, ..after }, before);
         assert_eq!(fake.open(), [endpoint(1)]);
+    }
+
+    #[test]
+    fn an_error_tells_what_is_behind_it_once() {
+        #[derive(Debug, thiserror::Error)]
+        enum Outer {
+            #[error("no map")]
+            Silent(#[source] std::io::Error),
+            #[error("no map: {0}")]
+            Telling(#[source] std::io::Error),
+        }
+        for outer in [Outer::Silent as fn(_) -> _, Outer::Telling] {
+            let error = FilterError::new("load", outer(std::io::Error::other("not permitted")));
+            assert_eq!(error.to_string(), "load: no map: not permitted");
+        }
     }
 
     #[test]

@@ -1,0 +1,143 @@
+//! Filter and steering, tried in earnest: the kernel checks the programs, and nothing is attached.
+
+use std::net::Ipv4Addr;
+
+use crate::config::{Backend, Config};
+use crate::kernel::address::AddressError;
+use crate::kernel::filter::FilterError;
+use crate::kernel::load::{Hook, Plan, Rehearsal, object, rehearse};
+
+use super::{Check, Would, addresses};
+
+const FILTER: &str = "filter";
+const STEERING: &str = "steering";
+
+/// The checks, and what `serve` would run with.
+pub fn checks(config: Option<&Config>) -> (Vec<Check>, Would) {
+    let backend = config.map_or(Backend::Auto, |config| config.backend);
+    if backend == Backend::None {
+        let seen = "plain listeners: filter.backend = \"none\"";
+        return (vec![Check::ok(FILTER, seen)], without_filter(backend));
+    }
+    let tried = plan(config).map_err(|error| error.to_string());
+    let tried = tried.and_then(|plan| rehearse(&plan).map_err(|error| error.to_string()));
+    match tried {
+        Ok(rehearsal) => judge(backend, rehearsal),
+        Err(error) => (vec![refused(backend, &error)], without_filter(backend)),
+    }
+}
+
+/// As `serve` makes it. Without a configuration the programs alone are tried.
+fn plan(config: Option<&Config>) -> Result<Plan, AddressError> {
+    let Some(config) = config else {
+        return Ok(Plan {
+            addresses: vec![Ipv4Addr::LOCALHOST.into()],
+            range: 1..=1,
+            exclude: Vec::new(),
+            interfaces: Vec::new(),
+            hook: None,
+        });
+    };
+    let interfaces = match config.interfaces.as_slice() {
+        [] => addresses::carriers_of(&config.addresses)?,
+        named => named.to_vec(),
+    };
+    let (addresses, range) = (config.addresses.clone(), config.range.clone());
+    Ok(Plan { addresses, range, exclude: Vec::new(), interfaces, hook: config.hook })
+}
+
+fn judge(backend: Backend, rehearsal: Rehearsal) -> (Vec<Check>, Would) {
+    let Rehearsal { hooks, steering } = rehearsal;
+    let mut checks = Vec::new();
+    let mut names: Vec<&str> = Vec::new();
+    let mut complete = true;
+    for (interface, hook) in &hooks {
+        match hook {
+            Ok(hook) => {
+                let if_taken = if *hook == Hook::Xdp { ", if its driver takes it" } else { "" };
+                checks.push(Check::ok(FILTER, format!("eBPF, {} on {interface}{if_taken}", hook.name())));
+            }
+            Err(error) => {
+                complete = false;
+                checks.push(refused(backend, &error.to_string()));
+            }
+        }
+        names.extend(hook.as_ref().map(|hook| hook.name()));
+    }
+    if hooks.is_empty() {
+        checks.push(Check::ok(FILTER, "the eBPF programs load"));
+    }
+    if !complete {
+        return (checks, without_filter(backend));
+    }
+    names.dedup();
+    let hook = if names.is_empty() { "-".to_owned() } else { names.join(",") };
+    let steered = steering.is_ok();
+    checks.push(steers(steering));
+    let steering = if steered { "sk_lookup" } else { "ports" };
+    (checks, Would { backend: "ebpf".into(), hook, steering: steering.into() })
+}
+
+fn steers(steering: Result<(), FilterError>) -> Check {
+    match steering {
+        Ok(()) => Check::ok(STEERING, "sk_lookup"),
+        Err(error) => {
+            let remedy = "a kernel of at least 5.9 with CONFIG_BPF_SYSCALL and CONFIG_INET";
+            Check::degraded(STEERING, format!("{error}: a socket for each broker instead"), remedy)
+        }
+    }
+}
+
+fn refused(backend: Backend, error: &str) -> Check {
+    let remedy = if object().is_empty() {
+        "a build with them"
+    } else {
+        "see kernel, capabilities, addresses here and `interfaces` there; filter.backend = \"none\" does without"
+    };
+    // Behind the first line the kernel tells how it came to its verdict, step by step.
+    Check::gate(backend, FILTER, error.lines().next().unwrap_or_default(), remedy)
+}
+
+fn without_filter(backend: Backend) -> Would {
+    let (name, steering) = if backend == Backend::Ebpf { ("-", "-") } else { ("none", "ports") };
+    Would { backend: name.into(), hook: "-".into(), steering: steering.into() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::State;
+    use super::*;
+
+    fn error() -> FilterError {
+        FilterError::new("load", "refused")
+    }
+
+    fn would(backend: &str, hook: &str, steering: &str) -> Would {
+        Would { backend: backend.into(), hook: hook.into(), steering: steering.into() }
+    }
+
+    #[test]
+    fn what_would_run_follows_from_what_was_tried() {
+        let hooks = |hooks: [Result<Hook, FilterError>; 2]| {
+            hooks.into_iter().map(|hook| ("eth0".to_owned(), hook)).collect()
+        };
+        let both = Rehearsal { hooks: hooks([Ok(Hook::Tc), Ok(Hook::Tc)]), steering: Ok(()) };
+        let (checks, runs) = judge(Backend::Auto, both);
+        assert!(checks.iter().all(|check| check.state == State::Ok));
+        assert_eq!(runs, would("ebpf", "tc", "sk_lookup"));
+
+        let unsteered = Rehearsal { hooks: hooks([Ok(Hook::Xdp), Ok(Hook::Tc)]), steering: Err(error()) };
+        let (checks, runs) = judge(Backend::Auto, unsteered);
+        assert_eq!(checks.last().map(|check| check.state), Some(State::Degraded));
+        assert_eq!(runs, would("ebpf", "xdp,tc", "ports"));
+
+        for (backend, state, expected) in [
+            (Backend::Auto, State::Degraded, would("none", "-", "ports")),
+            (Backend::Ebpf, State::Missing, would("-", "-", "-")),
+        ] {
+            let half = Rehearsal { hooks: hooks([Ok(Hook::Tc), Err(error())]), steering: Ok(()) };
+            let (checks, runs) = judge(backend, half);
+            assert_eq!((checks[1].state, runs), (state, expected));
+        }
+    }
+}

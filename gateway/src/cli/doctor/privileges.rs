@@ -1,0 +1,60 @@
+//! What this process may.
+
+use crate::config::Backend;
+
+use super::Check;
+
+/// Bits of capabilities(7).
+const SYS_ADMIN: u32 = 21;
+const NEEDED: [(u32, &str); 3] = [(39, "CAP_BPF"), (12, "CAP_NET_ADMIN"), (38, "CAP_PERFMON")];
+
+pub fn capabilities(backend: Backend) -> Check {
+    const NAME: &str = "capabilities";
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let Some(effective) = effective(&status) else {
+        return Check::gate(backend, NAME, "no CapEff in /proc/self/status", "mount /proc");
+    };
+    let missing = missing(effective);
+    if missing.is_empty() {
+        return Check::ok(NAME, "CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON");
+    }
+    let remedy = format!("run serve as root, or with AmbientCapabilities={} in its unit", missing.join(" "));
+    Check::gate(backend, NAME, format!("without {}", missing.join(", ")), remedy)
+}
+
+/// The effective set, from /proc/PID/status (proc(5)).
+fn effective(status: &str) -> Option<u64> {
+    let line = status.lines().find_map(|line| line.strip_prefix("CapEff:"))?;
+    u64::from_str_radix(line.trim(), 16).ok()
+}
+
+fn missing(effective: u64) -> Vec<&'static str> {
+    let has = |bit: u32| effective & (1 << bit) != 0;
+    let needed = NEEDED.iter().filter(|(bit, name)| {
+        // CAP_SYS_ADMIN holds what was split off from it, and the network is no part of that.
+        !has(*bit) && (*name == "CAP_NET_ADMIN" || !has(SYS_ADMIN))
+    });
+    needed.map(|(_, name)| *name).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_effective_set_is_read() {
+        let status = "Name:\tx\nCapPrm:\t0000000000000001\nCapEff:\t000001ffffffffff\nCapBnd:\t0\n";
+        assert_eq!(effective(status), Some(0x1ff_ffff_ffff));
+        assert_eq!(effective("CapEff:\tnonsense\n"), None);
+        assert_eq!(effective(""), None);
+    }
+
+    #[test]
+    fn three_capabilities_are_needed() {
+        assert_eq!(missing(0x1ff_ffff_ffff), [""; 0]);
+        assert_eq!(missing(0), ["CAP_BPF", "CAP_NET_ADMIN", "CAP_PERFMON"]);
+        assert_eq!(missing(1 << 12 | 1 << 38 | 1 << 39), [""; 0]);
+        assert_eq!(missing(1 << 12 | 1 << 39), ["CAP_PERFMON"]);
+        assert_eq!(missing(1 << 21), ["CAP_NET_ADMIN"]);
+    }
+}
