@@ -26,6 +26,7 @@ behind_every_gate!(
     a_port_that_requires_tls_says_so,
     a_port_without_tls_closes_with_an_alert,
     a_slow_handshake_ends_by_its_deadline_and_holds_nobody_up,
+    handshakes_of_tls_are_bounded_by_source,
     a_client_that_does_not_trust_us_is_counted,
     an_end_over_tls_is_an_orderly_one,
     bytes_that_come_with_the_handshake_are_not_lost,
@@ -249,6 +250,30 @@ fn a_slow_handshake_ends_by_its_deadline_and_holds_nobody_up(backend: &str) {
     assert!(answer.is_empty() || answer[0] == 0x15, "{answer:?}");
     bench.gateway.wait_metric("portcullis_handshake_refusals_total{code=\"tls_failed\"}", 1.0);
     assert_eq!(bench.refused("slow"), 50.0);
+}
+
+fn handshakes_of_tls_are_bounded_by_source(backend: &str) {
+    let bench = bench(backend, &["tls.broker_ports = \"required\"", "session.tls_s = 600"]);
+    let broker = bench.gateway.open(Target::new().echo());
+    let mut slow = Vec::new();
+    let refused = wait_for("one that is too many", || {
+        let mut stream = connect(broker.endpoint, PATIENCE).expect("connects");
+        stream.write_all(&BEGUN).expect("writes");
+        stream.set_read_timeout(Some(Duration::from_millis(10))).expect("an option");
+        let mut first = [0; 13];
+        let answered = stream.read_exact(&mut first).is_ok();
+        slow.push(stream);
+        answered.then_some(first)
+    });
+    // It is not worth a handshake: it is told at once, in the clear.
+    assert_eq!(&refused, b"HTTP/1.1 429 ");
+    assert!(slow.len() > 64, "{} are too many", slow.len());
+    drop(slow);
+    wait_for("places that are given back", || {
+        let mut stream = bench.authority.connect(broker.endpoint);
+        stream.write_all(b"GET /status HTTP/1.1\r\n\r\n").ok()
+    });
+    assert_eq!(bench.refused("slow"), 0.0);
 }
 
 fn talk_until_reset(stream: &mut std::net::TcpStream, bytes: &[u8]) -> Vec<u8> {

@@ -1,6 +1,6 @@
 //! Listeners of the control side, API and metrics, with TLS or without.
 
-use std::future::IntoFuture;
+use std::future::{IntoFuture, pending};
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -114,7 +114,7 @@ async fn shake(stream: TcpStream, tls: &Tls, within: Duration) -> Option<ClientS
     // Without it, an answer waits until the client has seen the end of the handshake. A connection that
     // ended already is noticed at its first read.
     let _ = stream.set_nodelay(true);
-    match receive(stream, tls, within).await {
+    match receive(stream, tls, within, pending()).await {
         Ok(stream) => Some(stream),
         Err(NoStream::Refused(refusal @ Refusal::TlsRequired, Some(mut plain))) => {
             let problem = Problem::new(Code::TlsRequired, refusal.to_string());

@@ -25,7 +25,7 @@ Cross-Origin-Opener-Policy: same-origin\r\n\
 Connection: close\r\n";
 
 /// A fatal alert `handshake_failure` (RFC 8446 sections 5.1 and 6), which every TLS client understands.
-const TLS_ALERT: [u8; 7] = [21, 3, 3, 0, 2, 2, 40];
+static TLS_ALERT: [u8; 7] = [21, 3, 3, 0, 2, 2, 40];
 
 const NO_STORE: &str = "no-store";
 /// Assets have the hash of their content in their names.
@@ -46,7 +46,7 @@ impl Answer {
     /// Status, and `{code, message}`; to a client that speaks TLS, an alert.
     pub fn refusal(refusal: Refusal) -> Self {
         if refusal == Refusal::NoTls {
-            return Self { head: String::new(), body: TLS_ALERT.to_vec().into() };
+            return Self { head: String::new(), body: TLS_ALERT.as_slice().into() };
         }
         let (status, code) = refusal.answer();
         Self::json(status, &serde_json::json!({ "code": code, "message": refusal.to_string() }))
@@ -120,9 +120,11 @@ async fn write(stream: &mut (impl AsyncWrite + Unpin), mut bytes: &[u8]) -> io::
         if written == 0 {
             return Err(io::ErrorKind::WriteZero.into());
         }
+        // A stream of TLS takes more than the connection below it has taken.
+        timeout(STUCK, stream.flush()).await??;
         bytes = &bytes[written..];
     }
-    timeout(STUCK, stream.flush()).await?
+    Ok(())
 }
 
 fn reason(status: u16) -> &'static str {

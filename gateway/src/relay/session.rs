@@ -2,6 +2,7 @@
 //! without a handshake, or an answer 101 without a target, cannot be written down.
 
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -12,7 +13,7 @@ use tokio::time::timeout;
 use tracing::info;
 
 use crate::broker::session::{Admitted, Connection, Sessions};
-use crate::broker::sources::{Handshake, Sources};
+use crate::broker::sources::Sources;
 use crate::broker::table::Table;
 use crate::broker::ticket::{Claim, Token};
 use crate::broker::{Broker, Desk, Protocol, Refusal, Stop, canonical};
@@ -64,17 +65,22 @@ pub async fn serve(
     stopping: impl Future<Output = ()>,
 ) {
     // The way in needs much more state than the relay; in a box of its own it is gone by then.
-    let admitted = Box::pin(Arrival::receive(stream, canonical(client), shared, stopping)).await;
+    let admitted = Box::pin(Arrival { stream, client: canonical(client) }.admit(shared, stopping)).await;
     if let Some(connected) = admitted {
         connected.relay(shared, live).await;
     }
 }
 
-/// A client of which nothing is known yet, but that it may send a request.
+/// A connection of which nothing is known yet.
 struct Arrival {
+    stream: TcpStream,
+    client: SocketAddr,
+}
+
+/// A client that may send its request: plain, or by TLS.
+struct Caller {
     stream: ClientStream,
     client: SocketAddr,
-    broker: Option<Arc<Broker>>,
 }
 
 /// Why a connection does not become a session.
@@ -103,29 +109,24 @@ impl From<NoHead> for Otherwise {
 }
 
 impl Arrival {
-    /// TLS, where the client begins with it, and then all the rest. `None` where the client was answered
-    /// otherwise, or left.
-    async fn receive(
-        stream: TcpStream,
-        client: SocketAddr,
-        shared: &Shared,
-        stopping: impl Future<Output = ()>,
-    ) -> Option<Connected> {
+    /// TLS, request, ticket, target, 101. `None` where the client was answered otherwise, or left.
+    async fn admit(self, shared: &Shared, stopping: impl Future<Output = ()>) -> Option<Connected> {
+        let Self { stream, client } = self;
         let broker = stream.local_addr().ok().and_then(|endpoint| shared.table.get(endpoint));
         // A connection that ended already is noticed at its first read.
         let _ = socket::prepare(&stream, shared.pace.peer);
-        let counted = shared.sources.handshake(client.ip());
-        tokio::pin!(stopping);
-        let received = tokio::select! {
-            received = stream::receive(stream, &shared.tls, shared.head.first_byte) => received,
-            // Nothing can be said in the middle of a TLS handshake; with plain ports this is never reached.
-            () = &mut stopping => return None,
+        let mut stopping = pin!(stopping);
+        // Counted to the end of the way in.
+        let handshake = shared.sources.handshake(client.ip());
+        let received = match &handshake {
+            Ok(_) => stream::receive(stream, &shared.tls, shared.head.first_byte, &mut stopping).await,
+            Err(refusal) => Err(NoStream::Refused(*refusal, Some(stream))),
         };
         match received {
-            Ok(stream) => Self { stream, client, broker }.admit(counted, shared, stopping).await,
+            Ok(stream) => Caller { stream, client }.admit(broker, shared, stopping).await,
             Err(NoStream::Gone) => None,
             Err(NoStream::Refused(refusal, plain)) => {
-                refused(refusal, broker.as_ref(), client, shared);
+                refused(refusal, broker, client, shared);
                 if let Some(mut plain) = plain {
                     Answer::refusal(refusal).send(&mut plain).await;
                 }
@@ -133,21 +134,17 @@ impl Arrival {
             }
         }
     }
+}
 
-    /// Request, ticket, target, 101. `None` where the client was answered otherwise, or left.
+impl Caller {
     async fn admit(
         mut self,
-        counted: Result<Handshake, Refusal>,
+        broker: Option<Arc<Broker>>,
         shared: &Shared,
         stopping: impl Future<Output = ()>,
     ) -> Option<Connected> {
-        let broker = self.broker.take();
-        let asked = async {
-            counted.as_ref().map_err(|refusal| *refusal)?;
-            self.ask(broker.as_ref(), shared).await
-        };
         let asked = tokio::select! {
-            asked = asked => asked,
+            asked = self.ask(broker.as_ref(), shared) => asked,
             () = stopping => Err(Refusal::Stopping.into()),
         };
         match asked {
@@ -157,7 +154,7 @@ impl Arrival {
                 None
             }
             Err(Otherwise::Refused(refusal)) => {
-                refused(refusal, broker.as_ref(), self.client, shared);
+                refused(refusal, broker, self.client, shared);
                 Answer::refusal(refusal).send(&mut self.stream).await;
                 None
             }
@@ -189,7 +186,7 @@ impl Arrival {
                 Stop::Stopping => Refusal::Stopping,
                 _ => Refusal::NoBroker,
             }),
-            reached = upgraded.reach(self.stream.get_ref(), shared) => reached,
+            reached = upgraded.reach(&mut self.stream, shared) => reached,
         };
         // Only what became of a good ticket is worth telling its holder afterwards.
         broker.note_refusal(reached.as_ref().err().copied());
@@ -207,11 +204,11 @@ impl Arrival {
     }
 }
 
-fn refused(refusal: Refusal, broker: Option<&Arc<Broker>>, client: SocketAddr, shared: &Shared) {
+fn refused(refusal: Refusal, broker: Option<Arc<Broker>>, client: SocketAddr, shared: &Shared) {
     shared.metrics.refused(refusal);
-    let broker_id = broker.map_or("-", |broker| &broker.id);
+    let broker_id = broker.as_ref().map_or("-", |broker| &broker.id);
     info!(broker_id, %client, code = refusal.answer().1, "refused");
-    shared.desk.refused(broker.cloned(), client.ip(), refusal);
+    shared.desk.refused(broker, client.ip(), refusal);
 }
 
 /// A good handshake with a good ticket.
@@ -225,7 +222,7 @@ struct Upgraded {
 impl Upgraded {
     /// Resolves the instance once more, dials it, and records the session. Dropped at any point before
     /// that, the ticket is as it was.
-    async fn reach(self, client: &TcpStream, shared: &Shared) -> Result<Reached, Refusal> {
+    async fn reach(self, client: &mut ClientStream, shared: &Shared) -> Result<Reached, Refusal> {
         let Self { broker, claim, upgrade, early } = self;
         let admitted = shared.sessions.admit(claim.session())?;
         let unanswered = |_| Refusal::Unavailable;
@@ -257,7 +254,7 @@ impl Upgraded {
         // ticket that is as good as before.
         if broker.target() != target {
             return Err(Refusal::InstanceGone);
-        } else if socket::has_left(client) {
+        } else if client.has_left() {
             return Err(Refusal::Slow);
         }
         let recorded = shared.desk.begin(claim.session().clone(), claim.hash());
@@ -298,7 +295,7 @@ struct Reached {
 }
 
 impl Reached {
-    async fn accept(self, Arrival { mut stream, client, .. }: Arrival) -> Option<Connected> {
+    async fn accept(self, Caller { mut stream, client }: Caller) -> Option<Connected> {
         let Self { broker, connection, admitted, target, upgrade, early } = self;
         stream.write_all(upgrade.answer()).await.ok()?;
         stream.flush().await.ok()?;

@@ -6,6 +6,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -14,6 +15,8 @@ use tokio_rustls::server::TlsStream;
 use tracing::info;
 
 use crate::broker::Refusal;
+
+use super::socket;
 
 /// First byte of a client that speaks TLS: a record of the handshake (RFC 8446 section 5.1).
 pub const TLS_FIRST_BYTE: u8 = 0x16;
@@ -55,20 +58,33 @@ pub enum NoStream {
 }
 
 /// What a client sends in, after its TLS handshake if it wants one. Its first byte has to come within
-/// `first_byte`. With [`Tls::Off`] nothing is waited for.
+/// `first_byte`, and all of it before `stopping` resolves. With [`Tls::Off`] nothing is waited for.
 ///
 /// # Errors
-/// See [`NoStream`]; refusals are [`Refusal::Slow`], [`Refusal::TlsRequired`], [`Refusal::TlsFailed`].
-pub async fn receive(stream: TcpStream, tls: &Tls, first_byte: Duration) -> Result<ClientStream, NoStream> {
+/// See [`NoStream`]; refusals are [`Refusal::Slow`], [`Refusal::TlsRequired`], [`Refusal::TlsFailed`],
+/// [`Refusal::Stopping`].
+pub async fn receive(
+    stream: TcpStream,
+    tls: &Tls,
+    first_byte: Duration,
+    mut stopping: impl Future<Output = ()> + Unpin,
+) -> Result<ClientStream, NoStream> {
     let (Tls::Optional(handshake) | Tls::Required(handshake)) = tls else {
         return Ok(ClientStream::Plain(stream));
     };
     let mut first = [0];
-    match timeout(first_byte, stream.peek(&mut first)).await {
-        Err(_) => Err(NoStream::Refused(Refusal::Slow, Some(stream))),
+    let peeked = tokio::select! {
+        peeked = timeout(first_byte, stream.peek(&mut first)) => peeked.map_err(|_| Refusal::Slow),
+        () = &mut stopping => Err(Refusal::Stopping),
+    };
+    match peeked {
+        Err(refusal) => Err(NoStream::Refused(refusal, Some(stream))),
         Ok(Ok(0) | Err(_)) => Err(NoStream::Gone),
-        // In a box: only clients that speak TLS pay for what it needs.
-        Ok(Ok(_)) if first[0] == TLS_FIRST_BYTE => Box::pin(handshake.with(stream)).await,
+        Ok(Ok(_)) if first[0] == TLS_FIRST_BYTE => tokio::select! {
+            // In a box: only clients that speak TLS pay for what it needs.
+            received = Box::pin(handshake.with(stream)) => received,
+            () = stopping => Err(NoStream::Refused(Refusal::Stopping, None)),
+        },
         Ok(Ok(_)) if matches!(tls, Tls::Required(_)) => {
             Err(NoStream::Refused(Refusal::TlsRequired, Some(stream)))
         }
@@ -97,6 +113,20 @@ impl ClientStream {
         match self {
             Self::Plain(stream) => stream,
             Self::Tls(stream) => stream.get_ref().0,
+        }
+    }
+
+    /// Whether the client has ended its side already. What it sent and is not read yet counts as being
+    /// there.
+    pub fn has_left(&mut self) -> bool {
+        match self {
+            Self::Plain(stream) => socket::has_left(stream),
+            // The end of TLS comes before that of the connection, and is bytes to it.
+            Self::Tls(stream) => match stream.fill_buf().now_or_never() {
+                Some(Ok(bytes)) => bytes.is_empty(),
+                Some(Err(_)) => true,
+                None => false,
+            },
         }
     }
 
@@ -160,5 +190,134 @@ impl AsyncWrite for ClientStream {
             Self::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
             Self::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::pending;
+    use std::sync::Arc;
+
+    use rcgen::generate_simple_self_signed;
+    use rustls::{ClientConfig, RootCertStore};
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+    use tokio_rustls::{TlsConnector, client};
+
+    use super::*;
+    use crate::tls;
+
+    /// For what is to end by its deadline, and for what is not.
+    const SOON: Duration = Duration::from_millis(100);
+    const LATE: Duration = Duration::from_secs(60);
+
+    fn pair(within: Duration) -> (Handshake, TlsConnector) {
+        let folder = tempfile::tempdir().expect("a folder");
+        let own = generate_simple_self_signed(["x".to_owned()]).expect("a certificate");
+        let (certificate, key) = (folder.path().join("crt"), folder.path().join("key"));
+        std::fs::write(&certificate, own.cert.pem()).expect("writes");
+        std::fs::write(&key, own.signing_key.serialize_pem()).expect("writes");
+        let server = tls::server_config(&certificate, &key).expect("files that are right");
+        let mut roots = RootCertStore::empty();
+        roots.add(own.cert.der().clone()).expect("a certificate");
+        let config = ClientConfig::builder_with_provider(tls::provider());
+        let config = config.with_safe_default_protocol_versions().expect("versions");
+        let config = config.with_root_certificates(roots).with_no_client_auth();
+        (Handshake { acceptor: server.into(), within }, Arc::new(config).into())
+    }
+
+    async fn connection() -> (TcpStream, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let client = TcpStream::connect(listener.local_addr().expect("an address")).await.expect("connects");
+        (client, listener.accept().await.expect("accepts").0)
+    }
+
+    async fn both() -> (client::TlsStream<TcpStream>, ClientStream) {
+        let (handshake, connector) = pair(LATE);
+        let (client, server) = connection().await;
+        let tls = Tls::Required(handshake);
+        let name = "x".try_into().expect("a name");
+        let (client, server) =
+            tokio::join!(connector.connect(name, client), receive(server, &tls, LATE, pending()));
+        let Ok(server) = server else { panic!("no handshake") };
+        (client.expect("a handshake"), server)
+    }
+
+    /// What `sent` is answered under `tls`: with a stream where it can be told in the clear.
+    async fn check(tls: &Tls, sent: &[u8], refusal: Refusal, in_the_clear: bool) {
+        let (mut client, server) = connection().await;
+        client.write_all(sent).await.expect("writes");
+        let first_byte = if sent.is_empty() { SOON } else { LATE };
+        match receive(server, tls, first_byte, pending()).await {
+            Err(NoStream::Refused(why, stream)) => {
+                assert_eq!((why, stream.is_some()), (refusal, in_the_clear), "{sent:?}");
+            }
+            Err(NoStream::Gone) => panic!("{sent:?}: gone"),
+            Ok(_) => panic!("{sent:?}: received"),
+        }
+    }
+
+    #[tokio::test]
+    async fn the_first_byte_decides() {
+        let (handshake, _) = pair(SOON);
+        for tls in [Tls::Optional(handshake.clone()), Tls::Required(handshake)] {
+            check(&tls, b"", Refusal::Slow, true).await;
+            check(&tls, &[TLS_FIRST_BYTE], Refusal::Slow, false).await;
+        }
+        let (handshake, _) = pair(LATE);
+        let (optional, required) = (Tls::Optional(handshake.clone()), Tls::Required(handshake));
+        check(&required, b"GET", Refusal::TlsRequired, true).await;
+        for tls in [&optional, &required] {
+            check(tls, &[TLS_FIRST_BYTE, 3, 1, 0, 4, 1, 0, 0, 0], Refusal::TlsFailed, false).await;
+        }
+        for tls in [&optional, &Tls::Off] {
+            let (mut client, server) = connection().await;
+            client.write_all(b"GET").await.expect("writes");
+            let Ok(mut stream) = receive(server, tls, LATE, pending()).await else { panic!("refused") };
+            let mut first = [0; 3];
+            stream.read_exact(&mut first).await.expect("reads");
+            assert_eq!(&first, b"GET");
+        }
+        for sent in [&[][..], &[TLS_FIRST_BYTE, 3]] {
+            let (mut client, server) = connection().await;
+            client.write_all(sent).await.expect("writes");
+            drop(client);
+            assert!(matches!(receive(server, &optional, LATE, pending()).await, Err(NoStream::Gone)));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_stop_is_told_where_it_can_be() {
+        let (handshake, _) = pair(LATE);
+        let tls = Tls::Optional(handshake);
+        for (sent, in_the_clear) in [(&[][..], true), (&[TLS_FIRST_BYTE], false)] {
+            let (mut client, server) = connection().await;
+            client.write_all(sent).await.expect("writes");
+            let stop = Box::pin(tokio::time::sleep(SOON));
+            let received = receive(server, &tls, LATE, stop).await;
+            let Err(NoStream::Refused(Refusal::Stopping, plain)) = received else { panic!("not stopped") };
+            assert_eq!(plain.is_some(), in_the_clear);
+        }
+    }
+
+    #[tokio::test]
+    async fn who_has_left_is_seen_behind_tls() {
+        let (mut client, mut server) = both().await;
+        assert!(!server.has_left());
+        client.write_all(b"early").await.expect("writes");
+        server.readable().await.expect("bytes");
+        assert!(!server.has_left(), "what it sent counts as being there");
+        let mut bytes = [0; 5];
+        server.read_exact(&mut bytes).await.expect("reads");
+        assert!(!server.has_left());
+        client.shutdown().await.expect("leaves");
+        server.readable().await.expect("the end");
+        assert!(server.has_left());
+
+        // Cut off, without TLS's own end.
+        let (client, mut server) = both().await;
+        drop(client);
+        assert!(server.readable().await.is_err());
+        assert!(server.has_left());
     }
 }
