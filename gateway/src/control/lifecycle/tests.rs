@@ -261,6 +261,24 @@ async fn a_caller_that_goes_away_leaves_nothing_half_open() {
 }
 
 #[tokio::test]
+async fn a_caller_that_goes_away_removes_the_instance_all_the_same() {
+    let bench = Bench::new().await;
+    bench.lifecycle.open(wish("i-1")).await.expect("opens");
+    bench.lifecycle.open(wish("i-1")).await.expect("opens");
+    let mut remove = Box::pin(bench.lifecycle.remove_instance("i-1"));
+    let polled = poll_fn(|cx| Poll::Ready(remove.as_mut().poll(cx))).await;
+    assert!(polled.is_pending());
+    drop(remove);
+    while !bench.lifecycle.brokers().is_empty()
+        || bench.store.open_brokers().await.is_ok_and(|open| !open.is_empty())
+    {
+        tokio::task::yield_now().await;
+    }
+    bench.holds(0, 2).await;
+    assert!(bench.store.instance("i-1").await.expect("answers").is_none());
+}
+
+#[tokio::test]
 async fn what_nobody_uses_is_reaped() {
     let bench = Bench::new().await;
     let (unused, used) = (
