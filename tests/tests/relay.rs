@@ -186,6 +186,9 @@ fn a_ticket_lets_one_session_in(backend: &str) {
 fn a_session_is_listed_and_killed(backend: &str) {
     let (_folder, gateway) = gateway(backend, &[]);
     let broker = gateway.open(Target::new().echo());
+    let further = serde_json::json!({ "instance_id": broker.instance(), "reuse": true });
+    let (status, answer) = gateway.api().post("/v1/brokers", &further);
+    assert_eq!((status, &answer["broker_id"]), (201, &broker.id.as_str().into()), "{answer}");
     let mut socket = open(&broker).expect("a session");
     echoes(&mut socket, b"12345");
     let (_, live) = gateway.api().get("/v1/sessions?state=live");
@@ -202,7 +205,7 @@ fn a_session_is_listed_and_killed(backend: &str) {
     wait_for("the end to be recorded", || {
         (gateway.api().get(&format!("/v1/sessions/{id}")).1["end_reason"] == "killed").then_some(())
     });
-    // Its ticket is good for nothing any more.
+    // Its ticket is good for nothing any more; the broker stays, for it has a further one.
     assert_eq!(gateway.api().delete(&format!("/v1/sessions/{id}")).0, 404);
     assert_eq!(open(&broker).err(), Some((403, "ticket_used".into())));
     assert_eq!(gateway.api().get("/v1/sessions?state=live").1["items"], serde_json::json!([]));
