@@ -1,7 +1,7 @@
 //! The action style of older clouds: `/iaas/?action=...`.
 
 use portcullis_tests::behind_every_gate;
-use portcullis_tests::gateway::{Broker, Gateway, agent, call};
+use portcullis_tests::gateway::{BODY_MAX, Broker, Gateway, agent, call, padded};
 use portcullis_tests::target::Target;
 use portcullis_tests::websocket::{closed, echoes, open, open_with};
 use serde_json::{Value, json};
@@ -147,7 +147,7 @@ fn refused_actions_change_nothing(backend: &str) {
     assert_eq!(gateway.api().put("/iaas/", &json!({})).1["code"], "method_not_allowed");
     let (status, refused) = gateway.api().post("/iaas/?action=DescribeBrokers", &json!({}));
     assert_eq!((status, &refused["code"]), (415, &json!("not_form")));
-    let (status, refused) = form(&gateway, "", &format!("action={}", "x".repeat(70_000)));
+    let (status, refused) = form(&gateway, "", &padded("action=", "", BODY_MAX + 1));
     assert_eq!((status, &refused["code"], &refused["ret_code"]), (413, &json!("too_large"), &json!(1103)));
     let url = format!("{}/iaas/?action=CreateBrokers&instances.1=i-1", gateway.api().url);
     for (key, code) in [(None, "no_key"), (Some("wrong"), "wrong_key")] {
