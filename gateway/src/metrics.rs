@@ -114,9 +114,9 @@ impl Metrics {
         collectors: Vec<Box<dyn Collector>>,
     ) -> Registry {
         let mut registry = Registry::with_prefix("portcullis");
-        registry.register("sessions_active", "Sessions that run", self.sessions.clone());
-        registry.register("sessions", "Sessions that began", self.begun.clone());
-        registry.register("session_ends", "Sessions that ended, by how", self.ends.clone());
+        registry.register("sessions_active", "Connections of sessions that run", self.sessions.clone());
+        registry.register("sessions", "Connections of sessions that began", self.begun.clone());
+        registry.register("session_ends", "Connections of sessions that ended, by how", self.ends.clone());
         registry.register("relay_bytes", "Payload bytes, by direction", self.bytes.clone());
         registry.register(
             "handshake_refusals",
