@@ -27,7 +27,7 @@ struct Need {
     present: fn() -> bool,
 }
 
-const NEEDS: [Need; 10] = [
+const NEEDS: [Need; 14] = [
     Need {
         level: Level::Build,
         what: "a C compiler (SQLite is C)",
@@ -77,6 +77,30 @@ const NEEDS: [Need; 10] = [
         what: "a guest that starts in seconds",
         packages: &["grub-rescue-pc"],
         present: || Path::new("/usr/lib/grub-rescue/grub-rescue-cdrom.iso").exists(),
+    },
+    Need {
+        level: Level::Test,
+        what: "strace (the daemon is killed at each of its system calls)",
+        packages: &["strace"],
+        present: || exec::find("strace").is_some(),
+    },
+    Need {
+        level: Level::Test,
+        what: "faketime (its wall clock jumps)",
+        packages: &["faketime"],
+        present: || exec::find("faketime").is_some(),
+    },
+    Need {
+        level: Level::Test,
+        what: "noVNC as Debian ships it",
+        packages: &["novnc"],
+        present: || Path::new("/usr/share/novnc/vnc.html").exists(),
+    },
+    Need {
+        level: Level::Test,
+        what: "prometheus and promtool",
+        packages: &["prometheus"],
+        present: || exec::find("prometheus").is_some() && exec::find("promtool").is_some(),
     },
 ];
 
