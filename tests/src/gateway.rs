@@ -220,6 +220,13 @@ pub struct Api {
 }
 
 impl Api {
+    /// The same, over one connection that is kept.
+    #[must_use]
+    pub fn kept(self) -> Self {
+        let config = ureq::Agent::config_builder().http_status_as_error(false).proxy(None);
+        Self { agent: config.max_idle_connections(1).timeout_global(Some(PATIENCE)).build().into(), ..self }
+    }
+
     /// Status and body; JSON null where there is none.
     pub fn get(&self, path: &str) -> (u16, Value) {
         json_of(call(self.agent.get(self.at(path)).header("X-API-Key", &self.key).call()))
@@ -238,6 +245,24 @@ impl Api {
     /// See [`Self::get`].
     pub fn delete(&self, path: &str) -> (u16, Value) {
         json_of(call(self.agent.delete(self.at(path)).header("X-API-Key", &self.key).call()))
+    }
+
+    /// The same while the gateway may die: `None` without an answer.
+    pub fn try_post(&self, path: &str, body: &Value) -> Option<(u16, Value)> {
+        let request = self.agent.post(self.at(path)).header("X-API-Key", &self.key);
+        try_call(request.send_json(body)).map(json_of)
+    }
+
+    /// See [`Self::try_post`].
+    pub fn try_put(&self, path: &str, body: &Value) -> Option<(u16, Value)> {
+        let request = self.agent.put(self.at(path)).header("X-API-Key", &self.key);
+        try_call(request.send_json(body)).map(json_of)
+    }
+
+    /// See [`Self::try_post`].
+    pub fn try_delete(&self, path: &str) -> Option<(u16, Value)> {
+        let request = self.agent.delete(self.at(path)).header("X-API-Key", &self.key);
+        try_call(request.call()).map(json_of)
     }
 
     /// Sends `body` as it is; see [`Self::get`].
@@ -284,6 +309,12 @@ pub fn agent_with(tls: ureq::tls::TlsConfig) -> ureq::Agent {
 pub fn call(result: Result<ureq::http::Response<ureq::Body>, ureq::Error>) -> (u16, String) {
     let mut response = result.expect("an answer");
     (response.status().as_u16(), response.body_mut().read_to_string().expect("text"))
+}
+
+/// Status and text; `None` where the other side died before all was said.
+fn try_call(result: Result<ureq::http::Response<ureq::Body>, ureq::Error>) -> Option<(u16, String)> {
+    let mut response = result.ok()?;
+    Some((response.status().as_u16(), response.body_mut().read_to_string().ok()?))
 }
 
 fn json_of((status, text): (u16, String)) -> (u16, Value) {

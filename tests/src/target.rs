@@ -54,6 +54,17 @@ impl Target {
         port
     }
 
+    /// The same, and says its port first (two bytes, the higher one first).
+    pub fn named_echo(self) -> u16 {
+        let port = self.port();
+        thread::spawn(move || {
+            for mut stream in self.listener.incoming().flatten() {
+                thread::spawn(move || stream.write_all(&port.to_be_bytes()).map(|()| echo(stream)));
+            }
+        });
+        port
+    }
+
     /// Takes one connection on a thread of its own.
     pub fn serve<T: Send + 'static>(
         self,

@@ -136,6 +136,9 @@ pub struct Parts {
 pub struct Lifecycle {
     parts: Parts,
     held: Mutex<HashMap<String, Held>>,
+    /// Ids of brokers that are closed, and why, where the store does not know it yet. As long as the store
+    /// takes nothing no broker is opened, so these are no more than were open.
+    unrecorded: Mutex<Vec<(String, &'static str)>>,
     stopping: AtomicBool,
 }
 
@@ -145,7 +148,12 @@ const FOREIGN_PORTS: usize = 16;
 impl Lifecycle {
     /// Nothing is open.
     pub fn new(parts: Parts) -> Arc<Self> {
-        Arc::new(Self { parts, held: Mutex::default(), stopping: AtomicBool::new(false) })
+        Arc::new(Self {
+            parts,
+            held: Mutex::default(),
+            unrecorded: Mutex::default(),
+            stopping: AtomicBool::new(false),
+        })
     }
 
     /// Opens a broker. Runs to its end also when the caller goes away: a client that hangs up leaves
@@ -329,16 +337,30 @@ impl Lifecycle {
         broker.stop(stop);
     }
 
-    async fn record_close(&self, broker: &Broker, reason: &str) {
+    async fn record_close(&self, broker: &Broker, reason: &'static str) {
         if let Err(error) = self.parts.store.close_broker(&broker.id, reason).await {
-            // The next start finds it open in the store, and closes it if its time is over.
-            self.parts.metrics.record_lost();
-            error!(broker_id = broker.id, %error, "close not recorded");
+            self.parts.metrics.store_failed();
+            error!(broker_id = broker.id, %error, "close not recorded, to be tried again");
+            self.unrecorded().push((broker.id.clone(), reason));
+        }
+    }
+
+    /// Records the closes that the store would not take before. A daemon that ends meanwhile leaves brokers
+    /// open in the store, and the next start closes those whose time is over.
+    async fn record_again(&self) {
+        let waiting = std::mem::take(&mut *self.unrecorded());
+        for (at, (id, reason)) in waiting.iter().enumerate() {
+            if self.parts.store.close_broker(id, reason).await.is_err() {
+                self.parts.metrics.store_failed();
+                self.unrecorded().extend_from_slice(&waiting[at..]);
+                return;
+            }
         }
     }
 
     /// Closes the brokers that let nobody in any more.
     pub async fn reap(self: &Arc<Self>, now: Instant) {
+        self.record_again().await;
         let due: Vec<(String, &'static str)> = {
             let held = self.held();
             let over = |held: &Held| Some((held.broker.id.clone(), held.broker.over(now)?));
@@ -450,11 +472,22 @@ impl Lifecycle {
         &self.parts.sessions
     }
 
-    /// Ends a session; its ticket lets nobody in any more. Returns it, if it has a connection.
-    pub fn kill(&self, session_id: &str) -> Option<Arc<Session>> {
+    /// Ends a session; its ticket lets nobody in any more. Runs to its end also when the caller goes away.
+    /// Returns the session, if it has a connection.
+    pub async fn kill(self: &Arc<Self>, session_id: &str) -> Option<Arc<Session>> {
         let session = self.parts.sessions.get(session_id)?;
         session.kill();
-        self.parts.events.say(Event::session_killed(&session));
+        let (this, killed) = (self.clone(), session.clone());
+        let work = tokio::spawn(async move {
+            if let Err(error) = this.parts.store.kill_session(&killed.id).await {
+                // The record of its end says so too, a moment later.
+                this.parts.metrics.store_failed();
+                error!(session_id = killed.id, %error, "kill not recorded");
+            }
+            this.parts.events.say(Event::session_killed(&killed));
+        });
+        // A panic was reported by its hook; the session is dead either way.
+        let _ = work.await;
         Some(session)
     }
 
@@ -465,6 +498,14 @@ impl Lifecycle {
         let held: Vec<Held> = self.held().drain().map(|(_, held)| held).collect();
         let shutting = held.iter().map(|held| self.shut(&held.broker, Stop::Stopping));
         futures_util::future::join_all(shutting).await;
+        self.record_again().await;
+        for _ in self.unrecorded().iter() {
+            self.parts.metrics.record_lost();
+        }
+    }
+
+    fn unrecorded(&self) -> MutexGuard<'_, Vec<(String, &'static str)>> {
+        self.unrecorded.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Every critical section is one call on the map, so a poisoned lock holds a whole one.

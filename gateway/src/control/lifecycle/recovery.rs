@@ -10,7 +10,7 @@ use crate::broker::session::{Origin, Session};
 use crate::broker::ticket::Ticket;
 use crate::broker::{Broker, Target};
 use crate::control::inventory::InventoryError;
-use crate::control::store::{BrokerRow, StoreError, TicketRow, WallTime};
+use crate::control::store::{BrokerRow, LastSession, StoreError, TicketRow, WallTime};
 
 use super::{Held, Lifecycle};
 
@@ -115,13 +115,17 @@ impl Lifecycle {
         let expires = now.deadline(row.expires_at, longest);
         let broker = self.broker_of(row, target, expires);
         for TicketRow { hash, expires_at, session } in tickets {
-            let session = session.map(|(id, client, ended_at)| {
+            let session = session.map(|LastSession { id, client, ended_at, killed }| {
                 let origin = Origin {
                     broker_id: broker.id.clone(),
                     instance_id: broker.instance_id.clone(),
                     protocol: broker.protocol,
                 };
-                Session::recovered(id, origin, client, now.past(ended_at))
+                let session = Session::recovered(id, origin, client, now.past(ended_at));
+                if killed {
+                    session.kill();
+                }
+                session
             });
             let ticket = Ticket { hash, expires: now.deadline(expires_at, longest), session };
             broker.restore_ticket(ticket, now.monotonic);

@@ -14,7 +14,7 @@ use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
 };
 
-pub use broker::{BrokerRow, Rest, TicketRow};
+pub use broker::{BrokerRow, LastSession, Rest, TicketRow};
 pub use instance::{Imported, InstanceRow};
 pub use session::SessionRow;
 
