@@ -91,6 +91,14 @@ impl Eye {
         row.get(0)
     }
 
+    /// Whether the broker is open in the store.
+    ///
+    /// # Panics
+    /// The store does not answer.
+    pub fn stores(&mut self, broker_id: &str) -> bool {
+        self.stored_brokers().contains_key(broker_id)
+    }
+
     fn count(&mut self, table: &'static str) -> i64 {
         let query = match table {
             "instance" => "SELECT COUNT(*) FROM instance",

@@ -132,6 +132,19 @@ impl Gateway {
         self.process.signal(signal);
     }
 
+    /// Whether it runs.
+    pub fn lives(&self) -> bool {
+        self.process.lives()
+    }
+
+    /// Ends it by a signal, if it has not ended yet.
+    pub fn end(&mut self, signal: Signal) -> ExitStatus {
+        if self.lives() {
+            self.signal(signal);
+        }
+        self.ended()
+    }
+
     /// Waits for its end.
     pub fn ended(&mut self) -> ExitStatus {
         self.process.ended()

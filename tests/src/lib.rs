@@ -12,6 +12,7 @@ pub mod pattern;
 pub mod process;
 pub mod qemu;
 pub mod require;
+pub mod strace;
 pub mod target;
 pub mod tls;
 pub mod websocket;
