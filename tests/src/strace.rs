@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{ChildStderr, Command, Stdio};
 
 use nix::sys::signal::Signal;
 
@@ -13,7 +13,11 @@ pub const VISIBLE: &str = "write,writev,pwrite64,ftruncate,fsync,fdatasync,unlin
                            accept4,connect,sendto,shutdown,close";
 
 /// strace on one thread or process; it lets go when the value is dropped.
-pub struct Tracer(Guarded);
+pub struct Tracer {
+    process: Guarded,
+    /// It goes on saying what it attaches to, and would die of a closed pipe.
+    _said: BufReader<ChildStderr>,
+}
 
 impl Tracer {
     /// Writes down who calls what of `calls`; see [`recorded`].
@@ -53,7 +57,7 @@ impl Tracer {
         let mut line = String::new();
         said.read_line(&mut line).expect("a line");
         assert!(line.contains("attached"), "strace: {line}");
-        Self(process)
+        Self { process, _said: said }
     }
 
     /// Lets go, and waits until that is done.
@@ -63,10 +67,10 @@ impl Tracer {
 
     fn let_go(&mut self) {
         // It ends by itself with the process that it traces.
-        if self.0.child().try_wait().expect("our child").is_none() {
-            self.0.signal(Signal::SIGINT);
+        if self.process.child().try_wait().expect("our child").is_none() {
+            self.process.signal(Signal::SIGINT);
         }
-        self.0.ended();
+        self.process.ended();
     }
 }
 

@@ -107,7 +107,7 @@ impl Store {
     /// See [`StoreError`]; nothing is recorded then.
     pub async fn add_broker(&self, row: &BrokerRow, ticket: &[u8; 32]) -> Result<(), StoreError> {
         const WHAT: &str = "add broker";
-        let mut write = self.pool.begin().await.map_err(failed(WHAT))?;
+        let mut write = self.write().await.map_err(failed(WHAT))?;
         let broker = "INSERT INTO broker (broker_id, instance_id, broker_ip, broker_port, client, tickets, \
                       created_at, expires_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
         sqlx::query(broker)
@@ -137,7 +137,7 @@ impl Store {
         expires_at: WallTime,
     ) -> Result<(), StoreError> {
         const WHAT: &str = "add ticket";
-        let mut write = self.pool.begin().await.map_err(failed(WHAT))?;
+        let mut write = self.write().await.map_err(failed(WHAT))?;
         insert_ticket(&mut write, broker_id, ticket, expires_at).await.map_err(failed(WHAT))?;
         sqlx::query("UPDATE broker SET expires_at = MAX(expires_at, $2) WHERE broker_id = $1")
             .bind(broker_id)

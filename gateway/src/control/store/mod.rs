@@ -6,6 +6,7 @@ mod instance;
 mod session;
 #[cfg(test)]
 mod tests;
+mod transaction;
 
 use std::path::Path;
 use std::time::Duration;

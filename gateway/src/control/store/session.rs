@@ -69,10 +69,11 @@ impl Store {
         hash: Option<&[u8; 32]>,
     ) -> Result<bool, StoreError> {
         const WHAT: &str = "begin session";
-        let mut write = self.pool.begin().await.map_err(failed(WHAT))?;
+        let mut write = self.write().await.map_err(failed(WHAT))?;
         if let Some(hash) = hash
             && !use_ticket(&mut write, hash, &session.id).await.map_err(failed(WHAT))?
         {
+            write.rollback().await.map_err(failed(WHAT))?;
             return Ok(false);
         }
         let put = "INSERT INTO session (session_id, broker_id, instance_id, graphics_protocol, client, \
