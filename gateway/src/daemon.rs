@@ -159,8 +159,8 @@ impl Daemon {
             allocator,
             doors,
             store: store.clone(),
-            table: table.clone(),
-            sessions,
+            table,
+            sessions: sessions.clone(),
             gate: gate.clone(),
             metrics: metrics.clone(),
             events: events.clone(),
@@ -179,7 +179,7 @@ impl Daemon {
             key,
         };
         let about = [("backend", backend.into()), ("hook", hook.clone()), ("steering", steering.into())];
-        let observe = observe::routes(&metrics, about, table, gate.clone());
+        let observe = observe::routes(&metrics, about, sessions, gate.clone());
         let (api_url, metrics_url) = (api_port.url(), metrics_port.url());
         let servers = vec![api_port.serve(api::routes(api), &stop), metrics_port.serve(observe, &stop)];
         let tasks =

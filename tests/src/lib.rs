@@ -9,6 +9,7 @@ pub mod gateway;
 pub mod namespace;
 pub mod pattern;
 pub mod process;
+pub mod prometheus;
 pub mod qemu;
 pub mod require;
 pub mod target;

@@ -18,9 +18,9 @@ use crate::broker::allocator::{Allocator, Lease, NoFreePort};
 use crate::broker::session::{Session, Sessions};
 use crate::broker::table::Table;
 use crate::broker::ticket::{Token, random_hex};
-use crate::broker::{Admission, Broker, Door, Doors, Stop};
+use crate::broker::{Admission, Broker, BrokerState, Door, Doors, Stop};
 use crate::kernel::filter::{FilterError, Gate};
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, Stage};
 
 use super::events::{Event, Events};
 use super::inventory::{Inventory, InventoryError, target};
@@ -106,6 +106,7 @@ struct Held {
     door: Door,
     lease: Lease,
     expires_at: WallTime,
+    open: Stage,
 }
 
 /// Parts that the lifecycle works with.
@@ -156,10 +157,12 @@ impl Lifecycle {
     pub async fn open(self: &Arc<Self>, wish: Wish) -> Result<Opened, OpenError> {
         let this = self.clone();
         let work = tokio::spawn(async move {
-            match this.reusable(&wish) {
+            let began = Instant::now();
+            let opened = match this.reusable(&wish) {
                 Some(broker) => this.add_ticket(broker, &wish).await,
                 None => this.open_steps(&wish).await,
-            }
+            };
+            opened.inspect(|_| this.parts.metrics.wish_granted(began.elapsed()))
         });
         work.await.unwrap_or(Err(OpenError::Stopping))
     }
@@ -197,6 +200,7 @@ impl Lifecycle {
     /// before someone answers. Leases and doors undo themselves when dropped.
     async fn open_steps(self: &Arc<Self>, wish: &Wish) -> Result<Opened, OpenError> {
         let Parts { inventory, store, metrics, times, .. } = &self.parts;
+        let opening = metrics.broker_in(BrokerState::Opening);
         let target = inventory.find(&wish.instance_id).await.inspect_err(|error| self.note(error))?;
         let (mut lease, door) = self.listen().await?;
 
@@ -223,7 +227,8 @@ impl Lifecycle {
         }
 
         lease.used();
-        self.hold(Held { broker: broker.clone(), door, lease, expires_at: row.expires_at });
+        drop(opening);
+        self.hold(broker.clone(), door, lease, row.expires_at);
         metrics.broker_opened();
         self.parts.events.say(Event::broker_opened(&broker));
         info!(broker_id = broker.id, instance_id = broker.instance_id, %endpoint, "broker opened");
@@ -250,8 +255,10 @@ impl Lifecycle {
         })
     }
 
-    fn hold(&self, held: Held) {
-        self.held().insert(held.broker.id.clone(), held);
+    fn hold(&self, broker: Arc<Broker>, door: Door, lease: Lease, expires_at: WallTime) {
+        let id = broker.id.clone();
+        let open = self.parts.metrics.broker_in(BrokerState::Open);
+        self.held().insert(id, Held { broker, door, lease, expires_at, open });
     }
 
     /// What changed while the broker was opened, when it could not be found among the open ones yet: a
@@ -308,7 +315,9 @@ impl Lifecycle {
     }
 
     async fn close_steps(&self, held: Held, reason: &'static str, stop: Stop) {
-        let Held { broker, door, lease, .. } = held;
+        let _closing = self.parts.metrics.broker_in(BrokerState::Closing);
+        let Held { broker, door, lease, open, .. } = held;
+        drop(open);
         self.shut(&broker, stop).await;
         drop(door);
         self.record_close(&broker, reason).await;
@@ -337,8 +346,11 @@ impl Lifecycle {
         }
     }
 
-    /// Closes the brokers that let nobody in any more.
+    /// Counts the sessions that are over, and closes the brokers that let nobody in any more.
     pub async fn reap(self: &Arc<Self>, now: Instant) {
+        for (protocol, end) in self.parts.sessions.settle(now, self.parts.times.window) {
+            self.parts.metrics.session_ended(protocol, end);
+        }
         let due: Vec<(String, &'static str)> = {
             let held = self.held();
             let over = |held: &Held| Some((held.broker.id.clone(), held.broker.over(now)?));

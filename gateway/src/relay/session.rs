@@ -148,7 +148,7 @@ impl Caller {
             () = stopping => Err(Refusal::Stopping.into()),
         };
         match asked {
-            Ok(reached) => reached.accept(self).await,
+            Ok(reached) => reached.accept(self, shared).await,
             Err(Otherwise::Answered(answer)) => {
                 answer.send(&mut self.stream).await;
                 None
@@ -295,10 +295,19 @@ struct Reached {
 }
 
 impl Reached {
-    async fn accept(self, Caller { mut stream, client }: Caller) -> Option<Connected> {
+    async fn accept(self, Caller { mut stream, client }: Caller, shared: &Shared) -> Option<Connected> {
         let Self { broker, connection, admitted, target, upgrade, early } = self;
-        stream.write_all(upgrade.answer()).await.ok()?;
-        stream.flush().await.ok()?;
+        if connection.is_first() {
+            shared.metrics.session_began(connection.session().protocol);
+        }
+        let answered = async {
+            stream.write_all(upgrade.answer()).await?;
+            stream.flush().await
+        };
+        if answered.await.is_err() {
+            ended(connection, CLIENT_GONE, shared);
+            return None;
+        }
         // The queue is bounded for the picture's sake only; it works without.
         let _ = socket::bound_queue(stream.get_ref());
         Some(Connected { broker, connection, _admitted: admitted, stream, target, client, early })
@@ -337,10 +346,9 @@ impl Connected {
             Far::Fronted(target) => pump::run(stream, target, &early, &shared.pace, &traffic, stop).await,
         };
         drop(counted);
-        drop(connection);
         let name = end_name(&end);
         shared.metrics.ended(name);
-        shared.desk.end(session.clone(), name);
+        ended(connection, name, shared);
         info!(
             broker_id = broker.id,
             session_id = session.id,
@@ -353,6 +361,13 @@ impl Connected {
             "session ended"
         );
     }
+}
+
+/// A connection that was recorded is out, and that is recorded too.
+fn ended(connection: Connection, end: &'static str, shared: &Shared) {
+    let session = connection.session().clone();
+    connection.end(end);
+    shared.desk.end(session, end);
 }
 
 /// Close code of a connection whose place a newer one took, from the range of applications (RFC 6455
@@ -370,10 +385,12 @@ fn farewell(why: Stop) -> Close {
     }
 }
 
+const CLIENT_GONE: &str = "client_gone";
+
 /// The names of all ends, in records and metrics.
 pub const END_NAMES: [&str; 12] = [
     "client_closed",
-    "client_gone",
+    CLIENT_GONE,
     "client_silent",
     "target_closed",
     "idle",
