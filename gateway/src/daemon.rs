@@ -142,6 +142,7 @@ impl Daemon {
             dial: config.dial,
             inject_secrets: config.inject_secrets,
             pace: Pace { peer: config.peer_timeout, idle: config.idle, longest: config.max },
+            bytes_per_s: config.bytes_per_s,
             metrics: metrics.clone(),
         });
         let (cores, threads) = core::start(config.cores, &shared).context("start the relay")?;

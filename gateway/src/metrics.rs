@@ -4,6 +4,7 @@
 mod text;
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use prometheus_client::collector::Collector;
@@ -66,6 +67,7 @@ pub struct Metrics {
     connections_begun: Counter,
     connection_ends: Family<EndLabel, Counter>,
     bytes: Family<Direction, Counter>,
+    throttled: Family<Direction, Counter<f64, AtomicU64>>,
     refusals: Family<Code, Counter>,
     brokers: Family<State, Gauge>,
     brokers_opened: Counter,
@@ -86,6 +88,7 @@ impl Metrics {
             connections_begun: Counter::default(),
             connection_ends: Family::default(),
             bytes: Family::default(),
+            throttled: Family::default(),
             refusals: Family::default(),
             brokers: Family::default(),
             brokers_opened: Counter::default(),
@@ -111,6 +114,7 @@ impl Metrics {
             drop(metrics.brokers.get_or_create(&State { state }));
         }
         metrics.moved((0, 0));
+        metrics.throttled((Duration::ZERO, Duration::ZERO));
         Arc::new(metrics)
     }
 
@@ -144,6 +148,12 @@ impl Metrics {
     pub fn moved(&self, (up, down): (u64, u64)) {
         self.bytes.get_or_create(&UP).inc_by(up);
         self.bytes.get_or_create(&DOWN).inc_by(down);
+    }
+
+    /// Time that connections were held to their session's rate, up and down.
+    pub fn throttled(&self, (up, down): (Duration, Duration)) {
+        self.throttled.get_or_create(&UP).inc_by(up.as_secs_f64());
+        self.throttled.get_or_create(&DOWN).inc_by(down.as_secs_f64());
     }
 
     /// A client was not let in.
@@ -218,6 +228,8 @@ impl Metrics {
         let help = "Connections of sessions that ended, by how";
         registry.register("connection_ends", help, self.connection_ends.clone());
         registry.register("relay_bytes", "Payload bytes, by direction", self.bytes.clone());
+        let help = "Time that connections were held to the rate of their session, by direction";
+        registry.register_with_unit("throttled", help, Unit::Seconds, self.throttled.clone());
         let help = "Connections that were not let in, by code";
         registry.register("handshake_refusals", help, self.refusals.clone());
     }

@@ -1,11 +1,10 @@
 //! What is counted, and how: as the engineer on call and Prometheus see it.
 
-use portcullis_tests::gateway::{Broker, Gateway, agent, call};
+use portcullis_tests::gateway::{Gateway, agent, call};
 use portcullis_tests::prometheus::{self, Prometheus};
 use portcullis_tests::target::Target;
 use portcullis_tests::websocket::{closed, echoes, open};
 use portcullis_tests::{behind_every_gate, wait_for};
-use serde_json::json;
 
 behind_every_gate!(
     metrics_are_there_and_sound,
@@ -19,14 +18,6 @@ fn gateway(backend: &str, more: &[&str]) -> (tempfile::TempDir, Gateway) {
     let folder = tempfile::tempdir().expect("a folder");
     let gateway = Gateway::start(folder.path(), backend, more);
     (folder, gateway)
-}
-
-/// A broker for a console that speaks `protocol`.
-fn broker(gateway: &Gateway, protocol: &str) -> Broker {
-    let port = Target::new().echo();
-    let body = json!({ "host": "127.0.0.1", "graphics_port": port, "graphics_protocol": protocol });
-    assert_eq!(gateway.api().put("/v1/instances/i-1", &body).0, 201);
-    gateway.open_again("i-1")
 }
 
 /// Sum of all samples of a metric, whatever their labels.
@@ -72,7 +63,7 @@ fn a_real_prometheus_scrapes_them(backend: &str) {
         return;
     }
     let (folder, gateway) = gateway(backend, &[]);
-    let mut session = open(&broker(&gateway, "vnc")).expect("a session");
+    let mut session = open(&gateway.open(Target::new().echo())).expect("a session");
     echoes(&mut session, &[7; 1000]);
     let address = gateway.ready("metrics").replace("http://", "");
     let prometheus = Prometheus::scrape(folder.path(), &address);
@@ -93,7 +84,7 @@ fn a_real_prometheus_scrapes_them(backend: &str) {
 
 fn who_comes_back_is_one_session(backend: &str) {
     let (_folder, gateway) = gateway(backend, &[]);
-    let broker = broker(&gateway, "vnc");
+    let broker = gateway.open(Target::new().echo());
     let active = "portcullis_sessions_active{protocol=\"vnc\"}";
     let mut first = open(&broker).expect("a session");
     echoes(&mut first, b"before");
@@ -120,7 +111,7 @@ fn who_comes_back_is_one_session(backend: &str) {
 
 fn the_channels_of_a_desktop_are_one_session(backend: &str) {
     let (_folder, gateway) = gateway(backend, &[]);
-    let broker = broker(&gateway, "spice");
+    let broker = gateway.open_speaking("spice", Target::new().echo());
     let mut channels: Vec<_> = (0..8).map(|_| open(&broker).expect("a channel")).collect();
     channels.iter_mut().for_each(|channel| echoes(channel, b"hello"));
     assert_eq!(gateway.metric("portcullis_sessions_active{protocol=\"spice\"}"), 1.0);
@@ -140,7 +131,7 @@ fn the_channels_of_a_desktop_are_one_session(backend: &str) {
 
 fn a_session_to_which_nobody_comes_back_is_over(backend: &str) {
     let (_folder, gateway) = gateway(backend, &["session.reconnect_s = 1"]);
-    let broker = broker(&gateway, "vnc");
+    let broker = gateway.open(Target::new().echo());
     let first = open(&broker).expect("a session");
     // The first connection makes room for the second, which is no end of the session.
     let mut second = open(&broker).expect("the same session");

@@ -2,12 +2,14 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
+use std::num::NonZeroU64;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, Mutex, OnceLock, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
+use super::rate::Rates;
 use super::{Protocol, Refusal, Stop, lock};
 
 /// A session. It may have no connection for a while, between two that one ticket let in.
@@ -30,6 +32,7 @@ pub struct Session {
     /// Connections so far.
     pub connections: AtomicU32,
     presence: Mutex<Presence>,
+    rates: OnceLock<Rates>,
     /// Raised by each connection that replaces those before it; `KILLED` ends all.
     turn: watch::Sender<u64>,
 }
@@ -77,6 +80,7 @@ impl Session {
             down: AtomicU64::new(0),
             connections: AtomicU32::new(0),
             presence: Mutex::default(),
+            rates: OnceLock::new(),
             turn: watch::Sender::new(0),
         })
     }
@@ -138,6 +142,11 @@ impl Session {
     /// Lets no other connection in.
     pub(super) fn close(&self) {
         lock(&self.presence).killed = true;
+    }
+
+    /// What all of its connections share of so many bytes a second in each direction.
+    pub fn rates(&self, bytes_per_s: NonZeroU64) -> &Rates {
+        self.rates.get_or_init(|| Rates::new(bytes_per_s, Instant::now()))
     }
 
     /// Whether it is recorded already, so that a further connection is a return.

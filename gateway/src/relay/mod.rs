@@ -14,4 +14,5 @@ pub mod session;
 mod socket;
 pub mod stream;
 pub mod target;
+pub mod traffic;
 pub mod ws;

@@ -2,6 +2,7 @@
 //! without a handshake, or an answer 101 without a target, cannot be written down.
 
 use std::net::SocketAddr;
+use std::num::NonZeroU64;
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -24,10 +25,11 @@ use super::answer::Answer;
 use super::console::vnc::{self, Fronted, VncError};
 use super::core::Live;
 use super::handshake::{Ask, HeadTimes, NoHead, Upgrade, read_head};
-use super::pump::{self, End, Pace, RelayError, Traffic};
+use super::pump::{self, End, Pace, RelayError};
 use super::socket;
 use super::stream::{self, ClientStream, NoStream, Tls};
 use super::target::tcp::{Destinations, DialError};
+use super::traffic::Traffic;
 use super::ws::{Close, CloseCode};
 
 /// What every session needs; one value for all cores.
@@ -52,6 +54,8 @@ pub struct Shared {
     pub inject_secrets: bool,
     /// Times of the relay.
     pub pace: Pace,
+    /// What a session may move in each direction; `None` for no limit.
+    pub bytes_per_s: Option<NonZeroU64>,
     /// Counters.
     pub metrics: Arc<Metrics>,
 }
@@ -332,7 +336,7 @@ impl Connected {
         let session = connection.session().clone();
         info!(broker_id = broker.id, session_id = session.id, instance_id = broker.instance_id, %client, "session begins");
         let began = Instant::now();
-        let traffic = Rc::new(Traffic::default());
+        let traffic = Rc::new(Traffic::new(shared.bytes_per_s.map(|limit| session.rates(limit))));
         let counted = live.count(&traffic, &session, shared.metrics.clone());
         let (broker_stopped, connection_stopped) = (broker.stopped(), connection.stopped());
         let stop = async move {
@@ -355,8 +359,8 @@ impl Connected {
             %client,
             end = name,
             error = end.as_ref().err().map(ToString::to_string),
-            up_bytes = traffic.up.get(),
-            down_bytes = traffic.down.get(),
+            up_bytes = traffic.up.bytes(),
+            down_bytes = traffic.down.bytes(),
             seconds = began.elapsed().as_secs(),
             "session ended"
         );

@@ -12,7 +12,8 @@ use tokio::time::timeout;
 
 use super::super::tests::run;
 use super::*;
-use crate::relay::pump::{self, End, Pace, Traffic};
+use crate::relay::pump::{self, End, Pace};
+use crate::relay::traffic::Traffic;
 
 /// What a client of each version says up to its choice, and what it hears by then.
 const CLIENTS: [(&[u8], &[u8]); 3] = [
