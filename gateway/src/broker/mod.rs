@@ -5,6 +5,7 @@
 //! [`Doors`]. The daemon hands both in.
 
 pub mod allocator;
+pub mod passwords;
 pub mod rate;
 pub mod refusal;
 pub mod session;

@@ -6,6 +6,7 @@ pub mod answer;
 mod buffer;
 pub mod console;
 pub mod core;
+pub mod far;
 pub mod handshake;
 pub mod listener;
 mod mail;

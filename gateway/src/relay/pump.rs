@@ -47,12 +47,19 @@ pub enum RelayError {
     /// The client's connection failed, or ended inside a frame.
     #[error("client: {0}")]
     Client(#[source] io::Error),
-    /// The client broke the WebSocket protocol.
+    /// The client broke the WebSocket protocol, or that of the console.
     #[error("client: {0}")]
     Protocol(#[from] ProtocolError),
     /// The target's connection failed.
     #[error("target: {0}")]
     Target(#[source] io::Error),
+}
+
+impl RelayError {
+    /// What stands in front of a target may find that it was the client.
+    fn of_target(error: io::Error) -> Self {
+        error.downcast().map_or_else(Self::Target, Self::Protocol)
+    }
 }
 
 /// The times of a session; zero switches one off.
@@ -224,7 +231,7 @@ async fn downstream(
                 Poll::Ready(Ok((len > 0).then(|| Outbox::frame(Opcode::Binary, buffer, len))))
             }
         });
-        match next.await.map_err(RelayError::Target)? {
+        match next.await.map_err(RelayError::of_target)? {
             Some(frame) => *out = frame,
             None => return Ok(End::TargetClosed),
         }
