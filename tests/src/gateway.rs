@@ -158,7 +158,11 @@ impl Gateway {
 
     /// Adds the instance `id`, whose console is at `port` on loopback.
     pub fn add_instance(&self, id: &str, port: u16) {
-        let body = json!({ "host": "127.0.0.1", "graphics_port": port, "graphics_protocol": "vnc" });
+        self.add_instance_speaking(id, "vnc", port);
+    }
+
+    fn add_instance_speaking(&self, id: &str, protocol: &str, port: u16) {
+        let body = json!({ "host": "127.0.0.1", "graphics_port": port, "graphics_protocol": protocol });
         let (status, answer) = self.api.put(&format!("/v1/instances/{id}"), &body);
         assert!(matches!(status, 200 | 201), "{status} {answer}");
     }
@@ -167,6 +171,13 @@ impl Gateway {
     pub fn open(&self, port: u16) -> Broker {
         let id = format!("i-{port}");
         self.add_instance(&id, port);
+        self.open_again(&id)
+    }
+
+    /// The same for a console that speaks `protocol`.
+    pub fn open_speaking(&self, protocol: &str, port: u16) -> Broker {
+        let id = format!("i-{port}");
+        self.add_instance_speaking(&id, protocol, port);
         self.open_again(&id)
     }
 

@@ -43,6 +43,16 @@ impl Target {
         stream
     }
 
+    /// The next connection, however long it takes. Reads and writes on it are bounded in time.
+    ///
+    /// # Panics
+    /// The listener broke.
+    pub fn wait(&self) -> TcpStream {
+        let (stream, _) = self.listener.accept().expect("a connection");
+        bounded(&stream);
+        stream
+    }
+
     /// Sends everything back, for each connection on a thread of its own, until the process ends.
     pub fn echo(self) -> u16 {
         let port = self.port();

@@ -48,7 +48,7 @@ fn the_browser_shows_the_screen_of_the_machine() {
         });
 
         assert_eq!(browser.errors(), Vec::<serde_json::Value>::new());
-        assert_eq!(gateway.metric("portcullis_sessions_active"), 1.0);
+        assert_eq!(gateway.metric("portcullis_connections_active"), 1.0);
         assert!(gateway.metric("portcullis_filter_packets_total{verdict=\"open\"}") > 0.0);
         assert!(!gateway.log().contains(&broker.token), "a ticket is in the log");
     });

@@ -12,7 +12,7 @@ use crate::broker::{Broker, Target};
 use crate::control::inventory::InventoryError;
 use crate::control::store::{BrokerRow, LastSession, StoreError, TicketRow, WallTime};
 
-use super::{Held, Lifecycle};
+use super::Lifecycle;
 
 /// What became of the brokers that the store had open.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -105,7 +105,7 @@ impl Lifecycle {
             warn!(broker_id = row.broker_id, %error, "filter not opened again");
             return Ok(Err("not opened"));
         }
-        self.hold(Held { broker, door, lease, expires_at: row.expires_at });
+        self.hold(broker, door, lease, row.expires_at);
         Ok(Ok(()))
     }
 
