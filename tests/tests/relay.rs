@@ -571,6 +571,7 @@ fn a_page_can_ask_for_the_status_of_its_console(backend: &str) {
     let (good, body) = status(&broker.token);
     assert_eq!((good, &body["graphics_protocol"]), (200, &"vnc".into()));
     assert!(body["last_refusal"].is_null(), "{body}");
+    assert_eq!(body["reconnect_s"], 30, "{body}");
     assert_eq!(open(&broker).err(), Some((502, "target_refused".into())));
     // Somebody without a ticket does not overwrite what its holder wants to know.
     assert_eq!(open_with(broker.endpoint, Some("0000")).err(), Some((403, "wrong_ticket".into())));

@@ -52,7 +52,8 @@ impl Answer {
         Self::json(status, &serde_json::json!({ "code": code, "message": refusal.to_string() }))
     }
 
-    /// What a page asks before it connects: the ticket is good; and why the last try failed, if it did.
+    /// What a page asks before it connects: the ticket is good; for how many seconds a session waits for
+    /// its client to come back; and why the last try failed, if it did.
     pub fn status(broker: &Broker) -> Self {
         let last = broker
             .last_refusal()
@@ -61,6 +62,7 @@ impl Answer {
             "instance_id": broker.instance_id,
             "graphics_protocol": broker.protocol,
             "state": "open",
+            "reconnect_s": broker.admission.window.as_secs(),
             "last_refusal": last,
         });
         Self::json(200, &body)
