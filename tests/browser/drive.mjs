@@ -114,6 +114,11 @@ const commands = {
     await page.locator(selector).click(x === undefined ? {} : { position: { x, y } });
   },
 
+  /** {selector}: with a finger, in its middle. */
+  async tap({ selector }) {
+    await page.locator(selector).tap();
+  },
+
   /** {selector} -> {text} as a person sees it; "" where it is hidden. */
   async text({ selector }) {
     return { text: await page.locator(selector).innerText() };
@@ -173,9 +178,29 @@ const commands = {
     return { text: await page.evaluate(() => navigator.clipboard.readText()) };
   },
 
-  /** {selector, name} -> {value} of an attribute, null where it has none. */
-  async attribute({ selector, name }) {
-    return { value: await page.locator(selector).getAttribute(name) };
+  /** {selector} -> {value} of a field. */
+  async value({ selector }) {
+    return { value: await page.locator(selector).inputValue() };
+  },
+
+  /** {selector, value}: chooses in a list. */
+  async select({ selector, value }) {
+    await page.locator(selector).selectOption(value);
+  },
+
+  /** {selector} -> {outside: [text]}: what is seen of it, and is cut off by the window or by what holds it. */
+  async outside({ selector }) {
+    return { outside: await page.evaluate(cutOff, selector) };
+  },
+
+  /** {selector} -> {visible}: whether it is there and takes room. */
+  async visible({ selector }) {
+    return { visible: await page.locator(selector).isVisible() };
+  },
+
+  /** {selector} -> {x, y, width, height} in CSS pixels of the window. */
+  async box({ selector }) {
+    return page.locator(selector).boundingBox();
   },
 
   /** -> {selector}: id of what has the focus, or its element's name. */
@@ -230,6 +255,17 @@ async function openPage(to, options) {
   });
   page.on('pageerror', (error) => { troubles.push({ kind: 'page', text: String(error.stack ?? error) }); });
   await page.goto(to, { waitUntil: 'domcontentloaded' });
+}
+
+/** Runs in the page. */
+function cutOff(selector) {
+  const seen = [...document.querySelectorAll(selector)].filter((element) => element.checkVisibility({ opacityProperty: true }));
+  const cut = seen.filter((element) => {
+    const { left, right, top, bottom } = element.getBoundingClientRect();
+    const inWindow = left >= -1 && top >= -1 && right <= innerWidth + 1 && bottom <= innerHeight + 1;
+    return !inWindow || (element.localName === 'button' && element.scrollWidth > element.clientWidth + 1);
+  });
+  return cut.map((element) => `${element.localName}#${element.id} ${element.textContent.trim().slice(0, 40)}`);
 }
 
 async function obey(line) {

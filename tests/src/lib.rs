@@ -12,6 +12,7 @@ pub mod process;
 pub mod qemu;
 pub mod require;
 pub mod target;
+pub mod tigervnc;
 pub mod tls;
 pub mod websocket;
 

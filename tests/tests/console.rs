@@ -1,5 +1,6 @@
 //! End to end: a real machine, a real browser, our page between them.
 
+use nix::sys::signal::Signal;
 use portcullis_tests::browser::{self, Browser};
 use portcullis_tests::gateway::Gateway;
 use portcullis_tests::namespace::in_namespace;
@@ -47,6 +48,7 @@ fn the_browser_shows_the_screen_of_the_machine() {
             (same_picture(&mut machine, &mut browser).likeness(&menu) < 0.99).then_some(())
         });
 
+        browser.shot("real-connected");
         assert_eq!(browser.errors(), Vec::<serde_json::Value>::new());
         assert_eq!(gateway.metric("portcullis_sessions_active"), 1.0);
         assert!(gateway.metric("portcullis_filter_packets_total{verdict=\"open\"}") > 0.0);
@@ -75,21 +77,80 @@ fn the_page_says_what_is_wrong() {
         drop(dead);
         let broker = gateway.open(port);
         let mut browser = Browser::open(&console_url(&broker));
-        browser.wait_state("failed");
+        browser.wait_state("waiting");
         assert!(browser.text("#detail").contains("target_refused"), "{}", browser.text("#detail"));
+        browser.click("#stop");
+        browser.wait_state("failed");
 
         let wrong = format!("http://{}/#token={}", broker.endpoint, "0".repeat(64));
-        browser.ask(&serde_json::json!({ "do": "goto", "url": wrong }));
+        browser.goto(&wrong);
         wait_for("the wrong ticket to be named", || {
             browser.text("#detail").contains("wrong_ticket").then_some(())
         });
 
         let none = format!("http://{}/", broker.endpoint);
-        browser.ask(&serde_json::json!({ "do": "goto", "url": none }));
+        browser.goto(&none);
         wait_for("the missing ticket to be named", || {
             browser.text("#detail").contains("no_ticket").then_some(())
         });
+        assert_eq!(browser.faults(), Vec::<serde_json::Value>::new());
     });
+}
+
+#[test]
+fn the_page_comes_back_to_gateway_and_machine() {
+    if !all_is_here() {
+        return;
+    }
+    in_namespace(|| {
+        let folder = tempfile::tempdir().expect("a folder");
+        let start = || Gateway::start(folder.path(), "ebpf", &["session.reconnect_s = 120"]);
+        let mut machine = Machine::start(folder.path());
+        let mut gateway = start();
+        let broker = gateway.open(machine.vnc_port);
+        let mut browser = Browser::open(&console_url(&broker));
+        browser.wait_state("connected");
+
+        gateway.signal(Signal::SIGKILL);
+        gateway.ended();
+        browser.wait_state("reconnecting");
+        browser.shot("real-reconnecting");
+        let gateway = start();
+        browser.wait_state("connected");
+        shows_the_menu(&mut machine, &mut browser);
+
+        let port = machine.vnc_port;
+        drop(machine);
+        browser.wait_state("waiting");
+        browser.shot("real-waiting");
+        let mut machine = Machine::start_at(folder.path(), port);
+        browser.wait_state("connected");
+        shows_the_menu(&mut machine, &mut browser);
+
+        // Who does not want to wait may stop, and come back by hand.
+        drop(machine);
+        browser.wait_state("waiting");
+        browser.click("#stop");
+        browser.wait_state("ended");
+        browser.shot("real-ended");
+        let mut machine = Machine::start_at(folder.path(), port);
+        browser.click("#again");
+        browser.wait_state("connected");
+        shows_the_menu(&mut machine, &mut browser);
+
+        let (status, _) = gateway.api().delete(&format!("/v1/brokers/{}", broker.id));
+        assert_eq!(status, 204);
+        browser.wait_state("ended");
+        assert_eq!(browser.text("#title"), "This console was closed");
+        assert_eq!(browser.faults(), Vec::<serde_json::Value>::new());
+    });
+}
+
+/// Waits for GRUB's menu on both sides, with its countdown stopped.
+fn shows_the_menu(machine: &mut Machine, browser: &mut Browser) {
+    wait_for("GRUB's menu", || (machine.screen().ink() > 5_000).then_some(()));
+    browser.press("ArrowDown");
+    same_picture(machine, browser);
 }
 
 #[test]

@@ -546,6 +546,8 @@ fn the_page_and_its_parts_are_served(backend: &str) {
     assert_eq!(header("referrer-policy"), "no-referrer");
     assert_eq!(header("x-content-type-options"), "nosniff");
     assert!(header("content-security-policy").starts_with("default-src 'none'; script-src 'self';"));
+    // Browsers complain of it on a page that did not come by TLS.
+    assert!(!response.headers().contains_key("cross-origin-opener-policy"));
     let page = response.body_mut().read_to_string().expect("text");
     assert!(page.contains("Portcullis"), "{page}");
     // Parts exist in a build with pages only.

@@ -40,6 +40,8 @@ window.addEventListener('hashchange', () => {
   [seen, window_ms] = [false, WINDOW_MS];
   view.name('');
   clipboard.clear();
+  toast.hide();
+  if (link.language) speak(choose([link.language]));
   start();
 });
 // Nobody waits for a countdown when the network is back, or the lid is open again.

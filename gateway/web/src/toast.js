@@ -1,6 +1,8 @@
 // A line that comes and goes at the lower edge, with a button where something can be done about it.
 
 const SHOWN_MS = 8000;
+// Where there is something to do, there has to be time for it.
+const OFFERED_MS = 30_000;
 
 const toast = document.getElementById('toast');
 const text = document.getElementById('toast-text');
@@ -34,5 +36,5 @@ export function hide() {
 
 function expire() {
   clearTimeout(timer);
-  timer = setTimeout(hide, SHOWN_MS);
+  timer = setTimeout(hide, button.hidden ? SHOWN_MS : OFFERED_MS);
 }

@@ -1,6 +1,7 @@
 // One VNC connection over one WebSocket. noVNC draws and speaks RFB; here is only how a connection starts and how
 // its end is told apart. Loaded on demand, because noVNC is most of the page's weight.
 
+import './quiet.js';
 import RFB from '@novnc/novnc';
 
 // Where there is no mouse, the part of a large screen that is in view is moved with a finger.

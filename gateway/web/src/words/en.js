@@ -235,7 +235,7 @@ export default {
     full: {
       title: 'The gateway is full',
       text: 'It serves as many consoles as it may.',
-      next: 'Wait a minute, then try again.',
+      next: 'A place may be free in a moment.',
     },
     no_broker: {
       title: 'There is no console here',
@@ -245,7 +245,7 @@ export default {
     slow: {
       title: 'The request took too long',
       text: 'It did not arrive at the gateway in time.',
-      next: 'Check your network, then try again.',
+      next: 'Check your network.',
     },
     instance_gone: {
       title: 'The machine is not there any more',
@@ -280,12 +280,12 @@ export default {
     stopping: {
       title: 'The gateway is stopping',
       text: 'It takes no new connections, most likely because it is being updated.',
-      next: 'Wait a minute, then try again.',
+      next: 'It should be back in a moment.',
     },
     unavailable: {
       title: 'The gateway cannot look up this machine',
       text: 'The place where it keeps its records does not answer at the moment.',
-      next: 'Wait a minute, then try again.',
+      next: 'It should be back in a moment. If not, tell your administrator.',
     },
   },
 
@@ -298,7 +298,7 @@ export default {
     1001: {
       title: 'The gateway closed the connection',
       text: 'It stops or restarts.',
-      next: 'Connect again. If that does not help, ask for a new link.',
+      next: 'It should be back in a moment.',
     },
     1002: {
       title: 'The connection was damaged',
