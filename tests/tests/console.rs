@@ -146,6 +146,36 @@ fn the_page_comes_back_to_gateway_and_machine() {
     });
 }
 
+#[test]
+fn the_page_tells_a_newer_window_from_an_operator() {
+    if !all_is_here() {
+        return;
+    }
+    in_namespace(|| {
+        let folder = tempfile::tempdir().expect("a folder");
+        let machine = Machine::start(folder.path());
+        let gateway = Gateway::start(folder.path(), "ebpf", &[]);
+        let broker = gateway.open(machine.vnc_port);
+        let mut browser = Browser::open(&console_url(&broker));
+        browser.wait_state("connected");
+
+        let newer = open(&broker).expect("takes the place");
+        browser.wait_state("ended");
+        assert!(browser.text("#detail").contains("4000"), "{}", browser.text("#detail"));
+        browser.click("#again");
+        browser.wait_state("connected");
+        drop(newer);
+
+        let (_, sessions) = gateway.api().get("/v1/sessions?state=live");
+        let session = sessions["items"][0]["session_id"].as_str().expect("a session").to_owned();
+        assert_eq!(gateway.api().delete(&format!("/v1/sessions/{session}")).0, 204);
+        browser.wait_state("ended");
+        assert!(browser.text("#detail").contains("4001"), "{}", browser.text("#detail"));
+        assert!(!browser.shows("#again"), "the ticket is good for nothing any more");
+        assert_eq!(browser.errors(), Vec::<serde_json::Value>::new());
+    });
+}
+
 /// Waits for GRUB's menu on both sides, with its countdown stopped.
 fn shows_the_menu(machine: &mut Machine, browser: &mut Browser) {
     wait_for("GRUB's menu", || (machine.screen().ink() > 5_000).then_some(()));

@@ -149,12 +149,13 @@ async function finish(how, shown, stale) {
   const { refusal, last } = await askStatus(link.ticket);
   if (stale()) return;
   const why = refusal ?? last;
-  stumble(why ? ofRefusal(why, seen) : ofPage('upgrade_lost', 'again'));
+  stumble(why ? ofRefusal(why, seen) : ofPage('upgrade_lost', waiting.isOn() ? 'wait' : 'again'));
 }
 
 /** Tries again after a while, where that can help and the session still waits for us. */
 function stumble(message) {
   trouble = message;
+  toast.hide();
   if (message.help !== 'wait') end(message);
   else if (!waiting.wait(message, window_ms)) end(message, 'gave_up');
 }
@@ -163,6 +164,7 @@ function end(message, note) {
   current += 1;
   leave();
   waiting.stop();
+  toast.hide();
   view.picture(null);
   bar.leaveFullScreen();
   view.show(seen ? 'ended' : 'failed', message, { note });

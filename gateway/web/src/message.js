@@ -33,8 +33,12 @@ const REFUSALS = {
 // Close codes as in RFC 6455 section 7.4.1, and the gateway's own from 4000 on.
 const CLOSES = { 1000: 'wait', 1001: 'wait', 1002: 'again', 1006: 'wait', 1007: 'again', 1011: 'wait', 4000: 'again', 4001: 'link' };
 
-// What the gateway says with 1001 where it goes on and only the console is over.
-export const CLOSED = 'the console was closed';
+// What the gateway says with 1001 where it is not going away itself: the card, and what helps.
+export const REASONS = {
+  'the console was closed': ['closed', 'link'],
+  idle: ['idle', 'again'],
+  'time is over': ['too_long', 'again'],
+};
 
 // While one of these holds, it is the machine that is waited for, and not gateway or network.
 const OF_THE_MACHINE = new Set(['target_refused', 'target_timeout', '1000', '1011']);
@@ -54,7 +58,7 @@ export function ofRefusal({ status, code, message }, seen = false) {
 export function ofClose({ code, reason }) {
   const said = clip(reason);
   const detail = `close code ${code}${said ? `, ${said}` : ''}`;
-  if (code === 1001 && said === CLOSED) return { ...ofPage('closed', 'link'), detail };
+  if (code === 1001 && Object.hasOwn(REASONS, said)) return { ...ofPage(...REASONS[said]), detail };
   if (!Object.hasOwn(CLOSES, code)) return { ...ofPage('other_close', 'again'), detail };
   return { section: 'closes', key: String(code), help: CLOSES[code], detail };
 }

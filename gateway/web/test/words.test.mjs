@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { readFile, readdir } from 'node:fs/promises';
 import test from 'node:test';
-import { CLOSED, clip, isOfMachine, ofClose, ofLogin, ofPage, ofRefusal } from '../src/message.js';
+import { REASONS, clip, isOfMachine, ofClose, ofLogin, ofPage, ofRefusal } from '../src/message.js';
 import { LANGUAGES, card, choose, say } from '../src/words.js';
 
 const source = (path) => readFile(new URL(path, import.meta.url), 'utf8');
@@ -64,9 +64,12 @@ test('every close code has words in every language', async () => {
     assert.match(ofClose({ code, reason: 'why' }).detail, new RegExp(`${code}, why`));
   }
   for (const { closes } of Object.values(LANGUAGES)) assert.deepEqual(Object.keys(closes).map(Number), CLOSES);
-  const relay = await source('../../src/relay/session.rs');
-  assert.ok(relay.includes(`"${CLOSED}"`), 'the gateway says it so');
-  assert.equal(ofClose({ code: 1001, reason: CLOSED }).help, 'link');
+  const relay = await source('../../src/relay/session.rs') + await source('../../src/relay/pump.rs');
+  for (const [reason, [key]] of Object.entries(REASONS)) {
+    assert.ok(relay.includes(`GOING_AWAY, "${reason}"`), `the gateway says ${reason}`);
+    hasCard(ofClose({ code: 1001, reason }));
+    assert.equal(ofClose({ code: 1001, reason }).key, key);
+  }
   assert.equal(ofClose({ code: 1001, reason: 'the gateway is stopping' }).help, 'wait');
 });
 
@@ -104,6 +107,7 @@ test('all words that the page asks for are there, and all that are there are ask
     assert.ok(LANGUAGES.en[section][key], `${section}.${key}`);
   }
   for (const [, key] of text.matchAll(/ofPage\('(\w+)'/g)) assert.ok(LANGUAGES.en.cards[key], key);
+  for (const [key] of Object.values(REASONS)) assert.ok(LANGUAGES.en.cards[key], key);
   for (const section of ['page', 'toasts', 'cards']) {
     for (const key of Object.keys(LANGUAGES.en[section])) {
       assert.match(text, new RegExp(`['"\`.]${key}['"\`]|\\b${key}: '`), `${section}.${key} is asked for`);

@@ -139,6 +139,16 @@ export default {
       text: 'The service that opened it has closed it.',
       next: ASK,
     },
+    idle: {
+      title: 'Nobody was at the console',
+      text: 'Nothing moved for as long as the gateway allows, so it ended the connection.',
+      next: 'Connect again to go on.',
+    },
+    too_long: {
+      title: 'The time at this console is over',
+      text: 'The gateway keeps a connection for a limited time only.',
+      next: 'Connect again, or ask for a new link.',
+    },
     unreachable: {
       title: 'The gateway does not answer',
       text: 'This page cannot reach the gateway that served it.',

@@ -124,6 +124,16 @@ export default {
       next: ASK,
     },
     closed: { title: '此控制台已关闭', text: '打开它的服务已将它关闭。', next: ASK },
+    idle: {
+      title: '控制台无人使用',
+      text: '长时间没有任何活动，网关因此结束了连接。',
+      next: '请重新连接以继续。',
+    },
+    too_long: {
+      title: '控制台使用时间已到',
+      text: '网关只在限定时间内保持连接。',
+      next: '请重新连接，或索取新链接。',
+    },
     unreachable: { title: '网关没有响应', text: '本页面无法连接到提供它的网关。', next: '请检查您的网络。' },
     other_refusal: {
       title: '网关没有让您进入',
