@@ -43,18 +43,22 @@ export function close(fake, code, reason) {
   fake.open.clear();
 }
 
+/** What the server says to each message of the handshake, by kind of security. */
+const HANDSHAKES = {
+  // None (section 7.2.1): the result.
+  1: [[0, 0, 0, 0], serverInit()],
+  // VNC authentication (section 7.2.2): a challenge, and then the result.
+  2: [new Array(16).fill(7), [0, 0, 0, 0], serverInit()],
+  // RA2ne: a key of 1024 bits, modulus and exponent, that nobody knows. Nothing comes after it.
+  6: [[0, 0, 4, 0, ...new Array(256).fill(0xa5)]],
+};
+
 function serve(socket, security) {
-  const steps = [
-    () => send(socket, [1, security]),
-    // None is answered with the result, VNC authentication with a challenge (sections 7.2.1 and 7.2.2).
-    () => (security === 1 ? send(socket, [0, 0, 0, 0]) : send(socket, new Array(16).fill(7))),
-    ...(security === 1 ? [] : [() => send(socket, [0, 0, 0, 0])]),
-    () => socket.send(serverInit()),
-  ];
+  const answers = [[1, security], ...HANDSHAKES[security]];
   let drawn = false;
   socket.onMessage((message) => {
-    const step = steps.shift();
-    if (step) return step();
+    const answer = answers.shift();
+    if (answer) return socket.send(Buffer.from(answer));
     // Of a client's messages only the wish for the picture is of interest, and only once.
     if (!drawn && message[0] === 3) {
       drawn = true;
@@ -63,8 +67,6 @@ function serve(socket, security) {
   });
   socket.send(Buffer.from('RFB 003.008\n'));
 }
-
-const send = (socket, bytes) => socket.send(Buffer.from(bytes));
 
 function serverInit() {
   const name = Buffer.from('fake');

@@ -23,6 +23,19 @@ fn all_is_here() -> bool {
 
 /// Runs `body` with a desktop whose password the gateway has, and the page that shows it, served at `address`.
 fn with_a_desktop(address: &str, look: Look, body: impl FnOnce(&Desktop, &mut Browser) + Send) {
+    with_a_page(address, look, Some(PASSWORD), |desktop, browser| {
+        browser.wait_state("connected");
+        body(desktop, browser);
+    });
+}
+
+/// The same with the password that the gateway is given, if any.
+fn with_a_page(
+    address: &str,
+    look: Look,
+    password: Option<&str>,
+    body: impl FnOnce(&Desktop, &mut Browser) + Send,
+) {
     in_namespace(|| {
         if address != ADDRESS {
             run("ip", &["address", "add", &format!("{address}/32"), "dev", "lo"]);
@@ -32,13 +45,12 @@ fn with_a_desktop(address: &str, look: Look, body: impl FnOnce(&Desktop, &mut Br
         let gateway = Gateway::start_by(folder.path(), &[address], "ebpf", &[], |command, _| command);
         let instance = json!({
             "host": "127.0.0.1", "graphics_port": desktop.vnc_port, "graphics_protocol": "vnc",
-            "graphics_passwd": PASSWORD,
+            "graphics_passwd": password,
         });
         assert_eq!(gateway.api().put("/v1/instances/i-desktop", &instance).0, 201);
         let broker = gateway.open_again("i-desktop");
         let mut browser = Browser::open("about:blank");
         browser.reopen(broker.answer["console_url"].as_str().expect("a URL"), look);
-        browser.wait_state("connected");
         body(&desktop, &mut browser);
         assert_eq!(browser.errors(), Vec::<Value>::new());
         assert!(!gateway.log().contains(PASSWORD), "the password is in the log");
@@ -73,6 +85,17 @@ fn a_desktop_is_worked_with() {
         browser.ask(&json!({ "do": "press", "key": "Escape", "selector": "#keys-button" }));
         assert_eq!(browser.focused(), "canvas");
 
+        // The bar gets out of the way, and comes back.
+        browser.click("#hide-bar");
+        assert!(!browser.shows("#bar"));
+        browser.click("#show-bar");
+        assert!(browser.shows("#bar") && !browser.shows("#show-bar"));
+        browser.click("#full-screen");
+        wait_for("the handle of the bar", || browser.shows("#show-bar").then_some(()));
+        browser.click("#show-bar");
+        browser.click("#full-screen");
+        wait_for("the bar", || (browser.shows("#bar") && !browser.shows("#show-bar")).then_some(()));
+
         // The desktop's resolution follows the window.
         browser.click("#settings-button");
         browser.click("[value=follow]");
@@ -82,6 +105,27 @@ fn a_desktop_is_worked_with() {
             (json!([screen.width, screen.height]) == json!([size["width"], size["height"]])).then_some(())
         });
         browser.shot("real-desktop");
+    });
+}
+
+#[test]
+fn a_password_that_the_gateway_does_not_have_is_asked_for() {
+    if !all_is_here() {
+        return;
+    }
+    with_a_page(ADDRESS, DESK, None, |_, browser| {
+        let answer = |browser: &mut Browser, password: &str| {
+            browser.wait_state("credentials");
+            browser.ask(&json!({ "do": "type", "text": password, "selector": "[name=password]" }));
+            browser.click("#answer");
+        };
+        answer(browser, "wrong");
+        browser.wait_state("failed");
+        assert_eq!(browser.text("#title"), "The machine did not accept the login");
+        browser.shot("real-wrong-login");
+        browser.click("#again");
+        answer(browser, PASSWORD);
+        browser.wait_state("connected");
     });
 }
 

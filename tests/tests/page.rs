@@ -56,6 +56,7 @@ fn states() -> Vec<State> {
     vec![
         asks("connecting", json!({ "silent": true }), "connecting"),
         asks("credentials", json!({ "security": 2 }), "credentials"),
+        asks("unknown-key", json!({ "security": 6 }), "credentials"),
         asks("view-only", json!({ "status": view_only }), "connected"),
         asks("unreachable", json!({ "status": null }), "reconnecting"),
         shown("connected", Then::Nothing, "connected"),
@@ -185,6 +186,23 @@ fn the_other_colours_and_languages_are_as_good() {
             }
         });
     }
+}
+
+/// A network that goes away ends no connection.
+#[test]
+fn a_gateway_that_is_silent_is_noticed() {
+    if !all_is_here() {
+        return;
+    }
+    with_a_page(DESK, |browser, broker| {
+        let states = states();
+        enter(browser, broker, states.iter().find(|state| state.name == "connected").expect("a state"));
+        browser.ask(&json!({ "do": "fake", "status": null }));
+        browser.wait_state("reconnecting");
+        assert!(browser.text("#detail").contains("1006"), "{}", browser.text("#detail"));
+        browser.ask(&json!({ "do": "fake", "status": granted() }));
+        browser.wait_state("connected");
+    });
 }
 
 #[test]
