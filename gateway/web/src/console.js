@@ -180,7 +180,9 @@ function leave() {
   connection = null;
 }
 
+/** In groups of eight bytes, between which a line may end. */
 async function fingerprint(key) {
   const hash = new Uint8Array(await crypto.subtle.digest('SHA-256', key));
-  return [...hash].map((byte) => byte.toString(16).padStart(2, '0')).join(':');
+  const digits = [...hash].map((byte) => byte.toString(16).padStart(2, '0'));
+  return [0, 8, 16, 24].map((at) => digits.slice(at, at + 8).join(':')).join(' ');
 }

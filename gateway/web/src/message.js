@@ -48,10 +48,11 @@ export const ofPage = (key, help, values) => ({ section: 'cards', key, help, val
 
 /** For `{ status, code, message }` of a refusal; `seen` where this page had shown the screen by the same ticket. */
 export function ofRefusal({ status, code, message }, seen = false) {
-  const detail = [code, status && `HTTP ${status}`].filter(Boolean).join(', ');
+  const said = Object.hasOwn(REFUSALS, code ?? '') ? '' : clip(message);
+  const detail = [code, status && `HTTP ${status}`, said].filter(Boolean).join(', ');
   if (code === 'unreachable') return { ...ofPage('unreachable', 'wait'), detail: '' };
   if (seen && code === 'ticket_used') return { ...ofPage('too_late', 'link'), detail };
-  if (!Object.hasOwn(REFUSALS, code ?? '')) return { ...ofPage('other_refusal', 'again'), detail, reason: clip(message) };
+  if (!Object.hasOwn(REFUSALS, code ?? '')) return { ...ofPage('other_refusal', 'again'), detail };
   return { section: 'refusals', key: code, help: REFUSALS[code], detail };
 }
 
@@ -64,7 +65,7 @@ export function ofClose({ code, reason }) {
 }
 
 export function ofLogin(reason) {
-  return { ...ofPage('login_refused', 'again'), reason: clip(reason) };
+  return { ...ofPage('login_refused', 'again'), detail: clip(reason) };
 }
 
 export const isOfMachine = ({ key }) => OF_THE_MACHINE.has(key);

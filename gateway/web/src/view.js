@@ -94,8 +94,7 @@ function write() {
   const words = message ? card(message) : {};
   setText(parts.title, words.title);
   setText(parts.text, words.text);
-  const notes = [message?.reason && say('page.their_reason', { reason: message.reason }), more.note ? say(`page.${more.note}`) : words.next];
-  setText(parts.next, notes.filter(Boolean).join(' '));
+  setText(parts.next, more.note ? say(`page.${more.note}`) : words.next);
   setText(parts.progress, more.progress?.());
   setText(parts.detail, message?.detail);
   again.textContent = say(`page.${more.waits ? 'try_now' : state === 'ended' ? 'connect_again' : 'try_again'}`);

@@ -58,7 +58,6 @@ export default {
     gave_up: 'It did not come back in time. Connect again, or ask for a new link where you got this one.',
     stopped: 'You stopped trying. The ticket stays good for a short time only.',
     slow: 'This takes longer than usual. The machine may be busy, or its console may hang.',
-    their_reason: 'The reason given: {reason}',
   },
 
   toasts: {

@@ -58,7 +58,6 @@ export default {
     gave_up: '未能及时恢复。请重新连接，或回到原处获取新链接。',
     stopped: '您已停止重试。凭证只在短时间内有效。',
     slow: '用时比平常久。机器可能正忙，或其控制台没有响应。',
-    their_reason: '对方给出的原因：{reason}',
   },
 
   toasts: {
