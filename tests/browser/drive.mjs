@@ -16,7 +16,7 @@ import { chromium } from 'playwright-core';
 import * as faking from './fake.mjs';
 
 const CANVAS = '#screen canvas';
-const ACTION_MS = 10_000;
+const ACTION_MS = 30_000;
 const AXE = fileURLToPath(import.meta.resolve('axe-core'));
 
 const DESKTOP = { viewport: { width: 1280, height: 800 } };

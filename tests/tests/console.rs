@@ -176,6 +176,53 @@ fn the_page_tells_a_newer_window_from_an_operator() {
     });
 }
 
+#[test]
+fn the_page_does_not_wait_longer_than_its_session() {
+    if !all_is_here() {
+        return;
+    }
+    in_namespace(|| {
+        let folder = tempfile::tempdir().expect("a folder");
+        let machine = Machine::start(folder.path());
+        let gateway = Gateway::start(folder.path(), "ebpf", &["session.reconnect_s = 3"]);
+        let broker = gateway.open(machine.vnc_port);
+        let mut browser = Browser::open(&console_url(&broker));
+        browser.wait_state("connected");
+        drop(machine);
+        browser.wait_state("ended");
+        browser.shot("real-gave-up");
+        gateway.wait_metric("portcullis_brokers_open", 0.0);
+        browser.click("#again");
+        wait_for("the page to say so", || {
+            (browser.text("#title") == "It is too late to come back").then_some(())
+        });
+        assert!(!browser.shows("#again"));
+        assert_eq!(browser.faults(), Vec::<serde_json::Value>::new());
+    });
+}
+
+#[test]
+fn a_console_without_tickets_needs_none_in_its_link() {
+    if !all_is_here() {
+        return;
+    }
+    in_namespace(|| {
+        let folder = tempfile::tempdir().expect("a folder");
+        let machine = Machine::start(folder.path());
+        let gateway = Gateway::start(folder.path(), "ebpf", &[]);
+        gateway.add_instance("i-open", machine.vnc_port);
+        let wish = serde_json::json!({
+            "instance_id": "i-open", "tickets": "optional", "client": "127.0.0.0/8",
+        });
+        let (status, answer) = gateway.api().post("/v1/brokers", &wish);
+        assert_eq!(status, 201, "{answer}");
+        let broker = portcullis_tests::gateway::Broker::read(answer);
+        let mut browser = Browser::open(&format!("http://{}/", broker.endpoint));
+        browser.wait_state("connected");
+        assert_eq!(browser.errors(), Vec::<serde_json::Value>::new());
+    });
+}
+
 /// Waits for GRUB's menu on both sides, with its countdown stopped.
 fn shows_the_menu(machine: &mut Machine, browser: &mut Browser) {
     wait_for("GRUB's menu", || (machine.screen().ink() > 5_000).then_some(()));

@@ -6,6 +6,7 @@ import * as clipboard from './clipboard.js';
 import { watch } from './delay.js';
 import * as keys from './keys.js';
 import { ofClose, ofLogin, ofPage, ofRefusal } from './message.js';
+import * as panels from './panels.js';
 import * as settings from './settings.js';
 import { askStatus } from './status.js';
 import { takeLink } from './ticket.js';
@@ -26,8 +27,9 @@ let current = 0;
 // Whether this link has shown the screen, and how long its session waits for us.
 let seen = false;
 let window_ms = WINDOW_MS;
-// What went wrong last.
+// What went wrong last, and whether the session does not wait any longer.
 let trouble = null;
+let late = false;
 let unwatch = () => {};
 
 for (const part of [bar, keys, typing, clipboard, settings]) part.start(() => connection);
@@ -37,7 +39,7 @@ view.onButtons(() => (waiting.isOn() ? waiting.hurry() : start()), () => end(tro
 // A new link for the same port, pasted into this window, changes only the fragment and does not load the page again.
 window.addEventListener('hashchange', () => {
   link = takeLink();
-  [seen, window_ms] = [false, WINDOW_MS];
+  [seen, late, window_ms] = [false, false, WINDOW_MS];
   view.name('');
   clipboard.clear();
   toast.hide();
@@ -66,7 +68,7 @@ async function attempt() {
   const viewer = import('./vnc.js').catch(() => null);
   const { granted, refusal } = await askStatus(link.ticket);
   if (stale()) return;
-  if (refusal) return stumble(ofRefusal(refusal, seen));
+  if (refusal) return stumble(ofRefusal(refusal, { seen, late }));
 
   window_ms = granted.window_ms;
   view.name(granted.instance);
@@ -115,8 +117,7 @@ function open(vnc, viewOnly, stale) {
     gone(how) {
       clearTimeout(slow);
       connection = null;
-      if (shown) view.picture(opened.picture());
-      leave();
+      if (shown) away(opened);
       finish(how, shown, stale);
     },
   });
@@ -126,18 +127,24 @@ function open(vnc, viewOnly, stale) {
 function arrived(vnc) {
   if (waiting.isOn()) toast.show(say('toasts.back'));
   waiting.stop();
-  seen = true;
+  [seen, late] = [true, false];
   view.picture(null);
   view.show('connected');
   vnc.focus();
   unwatch = watch(link.ticket, vnc.heard, {
     measured: bar.showDelay,
     lost() {
-      view.picture(vnc.picture());
-      leave();
+      away(vnc);
       stumble(ofClose({ code: 1006 }));
     },
   });
+}
+
+/** The screen is gone; what it showed last stays, as a picture, for as long as it may come back. */
+function away(vnc) {
+  view.picture(vnc.picture());
+  panels.close();
+  leave();
 }
 
 async function finish(how, shown, stale) {
@@ -149,15 +156,17 @@ async function finish(how, shown, stale) {
   const { refusal, last } = await askStatus(link.ticket);
   if (stale()) return;
   const why = refusal ?? last;
-  stumble(why ? ofRefusal(why, seen) : ofPage('upgrade_lost', waiting.isOn() ? 'wait' : 'again'));
+  stumble(why ? ofRefusal(why, { seen, late }) : ofPage('upgrade_lost', waiting.isOn() ? 'wait' : 'again'));
 }
 
 /** Tries again after a while, where that can help and the session still waits for us. */
 function stumble(message) {
   trouble = message;
   toast.hide();
-  if (message.help !== 'wait') end(message);
-  else if (!waiting.wait(message, window_ms)) end(message, 'gave_up');
+  if (message.help !== 'wait') return end(message);
+  if (waiting.wait(message, window_ms)) return;
+  late = seen;
+  end(message, 'gave_up');
 }
 
 function end(message, note) {

@@ -88,8 +88,10 @@ test('what is unknown still says something', () => {
 test('a used ticket is another thing once the screen was there', () => {
   const used = { status: 403, code: 'ticket_used' };
   assert.equal(ofRefusal(used).key, 'ticket_used');
-  hasCard(ofRefusal(used, true));
-  assert.equal(ofRefusal(used, true).key, 'too_late');
+  hasCard(ofRefusal(used, { seen: true }));
+  assert.equal(ofRefusal(used, { seen: true }).key, 'too_late');
+  assert.equal(ofRefusal({ code: 'unreachable' }, { seen: true }).key, 'unreachable');
+  assert.equal(ofRefusal({ code: 'unreachable' }, { seen: true, late: true }).key, 'too_late');
 });
 
 test('the machine is waited for where it is the machine that is away', () => {
