@@ -16,6 +16,7 @@ pub mod qemu;
 pub mod require;
 pub mod strace;
 pub mod target;
+pub mod tigervnc;
 pub mod tls;
 pub mod websocket;
 
