@@ -27,7 +27,7 @@ struct Need {
     present: fn() -> bool,
 }
 
-const NEEDS: [Need; 14] = [
+const NEEDS: [Need; 15] = [
     Need {
         level: Level::Build,
         what: "a C compiler (SQLite is C)",
@@ -95,6 +95,12 @@ const NEEDS: [Need; 14] = [
         what: "noVNC as Debian ships it",
         packages: &["novnc"],
         present: || Path::new("/usr/share/novnc/vnc.html").exists(),
+    },
+    Need {
+        level: Level::Test,
+        what: "debootstrap (for test --bare)",
+        packages: &["debootstrap"],
+        present: || exec::find("debootstrap").is_some(),
     },
     Need {
         level: Level::Test,
