@@ -7,8 +7,10 @@ pub mod code;
 mod events;
 mod instances;
 mod openapi;
+mod pages;
 pub mod problem;
 mod sessions;
+pub mod status;
 pub mod wire;
 
 use std::sync::Arc;
@@ -19,10 +21,15 @@ use axum::http::HeaderMap;
 use axum::http::header::{AUTHORIZATION, CACHE_CONTROL, HeaderValue};
 use axum::middleware::{Next, from_fn_with_state, map_response};
 use axum::response::Response;
+use axum::routing::get;
 use utoipa::OpenApi as _;
 use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
+
+use crate::kernel::filter::Gate;
+use crate::metrics::Metrics;
+use crate::web::NO_STORE;
 
 use super::access::Key;
 use super::events::Events;
@@ -30,6 +37,7 @@ use super::lifecycle::Lifecycle;
 use super::store::Store;
 use code::Code;
 use problem::Problem;
+use status::About;
 use wire::IMPORT_BODY_MAX;
 
 /// What the handlers work with.
@@ -47,6 +55,12 @@ pub struct Api {
     pub broker_tls: bool,
     /// Who may.
     pub key: Key,
+    /// What the daemon runs on.
+    pub about: Arc<About>,
+    /// The filter, for its counters.
+    pub gate: Gate,
+    /// Counters.
+    pub metrics: Arc<Metrics>,
 }
 
 /// Largest body that is read.
@@ -67,6 +81,7 @@ fn keyed() -> OpenApiRouter<Api> {
         .routes(routes!(sessions::list))
         .routes(routes!(sessions::show, sessions::kill))
         .routes(routes!(events::stream))
+        .routes(routes!(status::show))
 }
 
 /// The calls that do without it, or answer in their own way who shows none.
@@ -79,13 +94,20 @@ pub fn document() -> OpenApi {
     keyed().merge(unkeyed()).into_openapi()
 }
 
-/// All calls.
+/// The dashboard. It is no call.
+fn pages() -> Router<Api> {
+    Router::new().route("/", get(pages::first)).route("/assets/{name}", get(pages::asset))
+}
+
+/// All calls, and the dashboard.
 pub fn routes(api: Api) -> Router {
     let keyed = Router::from(keyed())
         .fallback(async || Problem::no_such_call())
         .method_not_allowed_fallback(async || Problem::method_not_allowed())
         .layer(from_fn_with_state(api.clone(), with_key));
-    let unkeyed = Router::from(unkeyed()).method_not_allowed_fallback(async || Problem::method_not_allowed());
+    let unkeyed = Router::from(unkeyed())
+        .merge(pages())
+        .method_not_allowed_fallback(async || Problem::method_not_allowed());
     keyed
         .merge(unkeyed)
         .layer(DefaultBodyLimit::max(BODY_MAX))
@@ -93,9 +115,9 @@ pub fn routes(api: Api) -> Router {
         .with_state(api)
 }
 
-/// Answers hold tickets.
+/// Answers hold tickets. Parts of the dashboard say themselves how long they are good.
 async fn without_store(mut response: Response) -> Response {
-    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response.headers_mut().entry(CACHE_CONTROL).or_insert(HeaderValue::from_static(NO_STORE));
     response
 }
 

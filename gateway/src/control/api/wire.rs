@@ -380,6 +380,18 @@ pub struct SessionQuery {
     pub after: Option<String>,
     /// Only those that are `live` or `ended`.
     pub state: Option<SessionState>,
+    /// By `id` (the default); or, together with `state=ended`, those that ended last first (`newest`).
+    pub order: Option<SessionOrder>,
+}
+
+/// What comes first in a list of sessions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum SessionOrder {
+    /// The smallest id.
+    Id,
+    /// What ended last.
+    Newest,
 }
 
 /// Whether a session has a connection.
@@ -436,7 +448,7 @@ fn bounded(limit: Option<u32>) -> Result<u32, Problem> {
 /// A part of a list; another one follows behind `next`.
 #[derive(Debug, Deserialize, Serialize, ToSchema)]
 pub struct PageOf<T> {
-    /// In the order of their ids.
+    /// In the order of their ids, if no other was asked for.
     pub items: Vec<T>,
     /// For `after`; absent at the end of the list.
     #[serde(skip_serializing_if = "Option::is_none", default)]
