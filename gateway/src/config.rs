@@ -3,7 +3,7 @@
 //! Text and environment are arguments, so tests need neither files nor variables.
 
 use std::collections::HashSet;
-use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::net::{IpAddr, ToSocketAddrs};
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -13,6 +13,12 @@ use serde::Deserialize;
 
 use crate::broker::session::Limits;
 use crate::kernel::load::Hook;
+
+use listen::{API, METRICS, RawListen};
+
+pub use listen::{At, Listen, UNIX};
+
+mod listen;
 
 /// The file, key by key.
 #[derive(Debug, Default, Deserialize)]
@@ -95,17 +101,9 @@ struct RawTls {
     broker_ports: Option<String>,
 }
 
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-struct RawListen {
-    listen: Option<SocketAddr>,
-    tls: Option<bool>,
-    allow_plain: bool,
-}
-
 /// Every key, as written in the file. `filter.backend` is `PORTCULLIS_FILTER_BACKEND` in the
 /// environment.
-pub const KEYS: [&str; 37] = [
+pub const KEYS: [&str; 43] = [
     "broker_host",
     "addresses",
     "interfaces",
@@ -140,9 +138,15 @@ pub const KEYS: [&str; 37] = [
     "api.listen",
     "api.tls",
     "api.allow_plain",
+    "api.socket_mode",
+    "api.request_s",
+    "api.connections",
     "metrics.listen",
     "metrics.tls",
     "metrics.allow_plain",
+    "metrics.socket_mode",
+    "metrics.request_s",
+    "metrics.connections",
 ];
 
 /// Which filter is wanted.
@@ -174,15 +178,6 @@ pub struct TlsFiles {
     pub certificate: PathBuf,
     /// The private key.
     pub key: PathBuf,
-}
-
-/// An address of the control side.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Listen {
-    /// Where it listens.
-    pub address: SocketAddr,
-    /// Whether it speaks TLS; there is a certificate then.
-    pub tls: bool,
 }
 
 /// What the daemon is to be. Every value is checked.
@@ -463,43 +458,6 @@ impl RawTls {
             }
             Some(other) => Err(wrong("tls.broker_ports", other, "off, optional or required")),
         }
-    }
-}
-
-/// The names of what listens, and its port by default.
-struct Listener {
-    listen: &'static str,
-    tls: &'static str,
-    port: u16,
-    /// What is said where it would go over the network in the clear.
-    clear: &'static str,
-}
-
-const API: Listener = Listener {
-    listen: "api.listen",
-    tls: "api.tls",
-    port: 8700,
-    clear: "beyond loopback the API needs TLS: name tls.certificate and tls.key, or set api.allow_plain = true",
-};
-const METRICS: Listener = Listener {
-    listen: "metrics.listen",
-    tls: "metrics.tls",
-    port: 9700,
-    clear: "beyond loopback metrics need TLS: name tls.certificate and tls.key, or set metrics.allow_plain = true",
-};
-
-impl RawListen {
-    fn meant(&self, names: &Listener, certified: bool) -> Result<Listen, ConfigError> {
-        let address = self.listen.unwrap_or(SocketAddr::from(([127, 0, 0, 1], names.port)));
-        let local = address.ip().to_canonical().is_loopback();
-        let tls = self.tls.unwrap_or(certified && !local);
-        if tls && !certified {
-            return Err(wrong(names.tls, tls, "this needs tls.certificate and tls.key"));
-        }
-        if !tls && !local && !self.allow_plain {
-            return Err(wrong(names.listen, address, names.clear));
-        }
-        Ok(Listen { address, tls })
     }
 }
 

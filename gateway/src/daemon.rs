@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
-use tokio::time::{interval, timeout};
+use tokio::time::{interval, timeout, timeout_at};
 use tracing::{error, info, warn};
 
 use crate::broker::Doors;
@@ -51,6 +51,8 @@ mod observe;
 const REAP: Duration = Duration::from_secs(1);
 /// Time that the last records have to be written in.
 const RECORD: Duration = Duration::from_secs(5);
+/// Time that requests under way have at the end; who listens to events, or asks slowly, gets no more.
+const ANSWER: Duration = Duration::from_secs(2);
 /// How often closed brokers are forgotten, and how long the store remembers them.
 const FORGET: Duration = Duration::from_secs(60 * 60);
 const REMEMBER: Duration = Duration::from_secs(24 * 60 * 60);
@@ -100,7 +102,7 @@ struct Daemon {
     /// Records the ends of sessions.
     recorder: tokio::task::JoinHandle<()>,
     shared: Arc<Shared>,
-    servers: Vec<tokio::task::JoinHandle<std::io::Result<()>>>,
+    servers: [tokio::task::JoinHandle<()>; 2],
     tasks: Vec<tokio::task::JoinHandle<()>>,
     stop: watch::Sender<bool>,
 }
@@ -119,8 +121,8 @@ impl Daemon {
             exclude: config.exclude.clone(),
             rest: config.rest,
         });
-        let api_port = ControlPort::bind("the API", config.api, handshake.as_ref()).await?;
-        let metrics_port = ControlPort::bind("metrics", config.metrics, handshake.as_ref()).await?;
+        let api_port = ControlPort::bind("the API", &config.api, handshake.as_ref()).await?;
+        let metrics_port = ControlPort::bind("metrics", &config.metrics, handshake.as_ref()).await?;
 
         let metrics = Metrics::new(&END_NAMES);
         let table = Arc::new(Table::default());
@@ -136,7 +138,7 @@ impl Daemon {
             sessions: sessions.clone(),
             sources: Arc::default(),
             desk: Arc::new(desk),
-            destinations: destinations(&config, &[api_port.address, metrics_port.address]),
+            destinations: destinations(&config, [api_port.address(), metrics_port.address()]),
             tls,
             head: HeadTimes { first_byte: config.first_byte, head: config.header },
             dial: config.dial,
@@ -181,7 +183,7 @@ impl Daemon {
         let about = [("backend", backend.into()), ("hook", hook.clone()), ("steering", steering.into())];
         let observe = observe::routes(&metrics, about, table, gate.clone());
         let (api_url, metrics_url) = (api_port.url(), metrics_port.url());
-        let servers = vec![api_port.serve(api::routes(api), &stop), metrics_port.serve(observe, &stop)];
+        let servers = [api_port.serve(api::routes(api), &stop), metrics_port.serve(observe, &stop)];
         let tasks =
             vec![tokio::spawn(housekeeping(lifecycle.clone(), store.clone(), metrics, config.keep_sessions))];
 
@@ -227,9 +229,11 @@ impl Daemon {
         if timeout(RECORD, self.recorder).await.is_err() {
             warn!("the ends of some sessions are not recorded; the next start records that they ended");
         }
-        for server in self.servers {
-            // Requests under way get a moment; a client that holds its connection open does not get more.
-            let _ = timeout(Duration::from_secs(2), server).await;
+        let late = Instant::now() + ANSWER;
+        for mut server in self.servers {
+            if timeout_at(late.into(), &mut server).await.is_err() {
+                server.abort();
+            }
         }
         self.store.close().await;
         // The keeper ends, and detaches, when the last gate is gone. The API's routes hold one too; they
@@ -276,10 +280,10 @@ fn claim_state(folder: &Path) -> anyhow::Result<File> {
     }
 }
 
-fn destinations(config: &Config, own: &[SocketAddr]) -> Destinations {
+fn destinations(config: &Config, own: [Option<SocketAddr>; 2]) -> Destinations {
     Destinations {
         allow: config.allow.clone(),
-        own: own.to_vec(),
+        own: own.into_iter().flatten().collect(),
         own_range: config.addresses.iter().map(|ip| (ip.to_canonical(), config.range.clone())).collect(),
     }
 }

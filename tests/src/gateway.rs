@@ -107,6 +107,14 @@ impl Gateway {
         self
     }
 
+    /// The command line, with the API and its key in its environment.
+    pub fn command_line(&self) -> Command {
+        let mut command = Command::new(program());
+        command.env("PORTCULLIS_URL", &self.api.url);
+        command.env("PORTCULLIS_KEY_FILE", self.folder.join("state/api.key"));
+        command
+    }
+
     /// The control API.
     pub const fn api(&self) -> &Api {
         &self.api

@@ -4,6 +4,7 @@
 //! is green anywhere; under `PORTCULLIS_REQUIRE_ALL=1` that is a failure.
 
 pub mod browser;
+pub mod events;
 pub mod frames;
 pub mod gateway;
 pub mod namespace;

@@ -52,10 +52,7 @@ fn foreign(sockets: &[&Listening], owners: &Owners, filtered: bool) -> Check {
 fn taken(config: &Config, sockets: &[&Listening], owners: &Owners) -> Check {
     const NAME: &str = "listen";
     if sockets.is_empty() {
-        return Check::ok(
-            NAME,
-            format!("API on {}, metrics on {}", config.api.address, config.metrics.address),
-        );
+        return Check::ok(NAME, format!("API on {}, metrics on {}", config.api.at, config.metrics.at));
     }
     let remedy = "stop them, or name other addresses: api.listen, metrics.listen";
     Check::missing(NAME, format!("others listen there: {}", owners.names(sockets)), remedy)
@@ -70,8 +67,10 @@ fn on_broker_port(socket: &Listening, config: &Config) -> bool {
 }
 
 fn on_ours(socket: &Listening, config: &Config) -> bool {
-    let ours = [config.api.address, config.metrics.address];
-    ours.iter().any(|wanted| wanted.port() == socket.at.port() && meets(socket.at.ip(), wanted.ip()))
+    let ours = [config.api.at.tcp(), config.metrics.at.tcp()];
+    ours.iter()
+        .flatten()
+        .any(|wanted| wanted.port() == socket.at.port() && meets(socket.at.ip(), wanted.ip()))
 }
 
 /// Whether sockets on the two addresses want the same packets. One on `::` takes IPv4 too, unless it was

@@ -14,7 +14,7 @@ use super::wire::{BrokerView, CreateBroker, CreatedBroker, PageOf, PageQuery};
 
 problems!(
     /// Of `POST /v1/brokers`.
-    CreateProblems: BadRequest, NoInstance, BadInstance, InstanceChanged, TooLarge, NotJson, NotOpened,
+    CreateProblems: BadRequest, NoInstance, BadInstance, InstanceChanged, TooLarge, NotJson, Slow, NotOpened,
     NoFreePort, StoreUnavailable, Stopping,
 );
 problems!(

@@ -24,7 +24,7 @@ problems!(
 );
 problems!(
     /// Of writing one.
-    PutProblems: BadRequest, TooLarge, NotJson, StoreUnavailable, Stopping
+    PutProblems: BadRequest, TooLarge, NotJson, Slow, StoreUnavailable, Stopping
 );
 
 /// All instances.
@@ -67,7 +67,7 @@ pub async fn show(
 
 problems!(
     /// Of writing many.
-    ImportProblems: BadRequest, TooLarge, NotJson, StoreUnavailable, Stopping
+    ImportProblems: BadRequest, TooLarge, NotJson, Slow, StoreUnavailable, Stopping
 );
 
 /// Writes all instances of the body, or none.

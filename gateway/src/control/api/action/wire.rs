@@ -170,6 +170,7 @@ impl IntoResponses for Refusals {
             Code::BadRequest,
             Code::NotForm,
             Code::TooLarge,
+            Code::Slow,
             Code::NoSuchCall,
             Code::NoInstance,
             Code::NoBroker,
