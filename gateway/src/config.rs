@@ -12,6 +12,7 @@ use ipnet::IpNet;
 use serde::Deserialize;
 
 use crate::broker::session::Limits;
+use crate::broker::web_origin::{NoOrigin, WebOrigin};
 use crate::kernel::load::Hook;
 
 use listen::{API, METRICS, RawListen};
@@ -30,6 +31,8 @@ struct Raw {
     state_dir: Option<PathBuf>,
     stop_grace_s: Option<u64>,
     cores: usize,
+    allowed_origins: Vec<String>,
+    reveal_passwords: bool,
     range: RawRange,
     broker: RawBroker,
     session: RawSession,
@@ -103,13 +106,15 @@ struct RawTls {
 
 /// Every key, as written in the file. `filter.backend` is `PORTCULLIS_FILTER_BACKEND` in the
 /// environment.
-pub const KEYS: [&str; 43] = [
+pub const KEYS: [&str; 45] = [
     "broker_host",
     "addresses",
     "interfaces",
     "state_dir",
     "stop_grace_s",
     "cores",
+    "allowed_origins",
+    "reveal_passwords",
     "range.first",
     "range.last",
     "range.exclude",
@@ -195,6 +200,10 @@ pub struct Config {
     pub stop_grace: Duration,
     /// Relay threads.
     pub cores: usize,
+    /// Whose pages may show a ticket in a cookie, beside the own ones.
+    pub allowed_origins: Vec<WebOrigin>,
+    /// Whether the API shows the passwords of consoles.
+    pub reveal_passwords: bool,
     /// Broker ports.
     pub range: RangeInclusive<u16>,
     /// Ports of the range that are never lent.
@@ -338,6 +347,8 @@ impl Raw {
                 cores @ 1..=256 => cores,
                 cores => return Err(wrong("cores", cores, "at most 256; 0 for one per core of the machine")),
             },
+            allowed_origins: origins(&self.allowed_origins)?,
+            reveal_passwords: self.reveal_passwords,
             exclude: self.range.exclude.into_iter().collect(),
             range,
             ttl: positive("broker.ttl_s", self.broker.ttl_s, 60)?,
@@ -414,6 +425,13 @@ fn range(first: u16, last: u16) -> Result<RangeInclusive<u16>, ConfigError> {
         return Err(wrong("range", format!("{first}-{last}"), "first must be at least 1 and at most last"));
     }
     Ok(first..=last)
+}
+
+fn origins(texts: &[String]) -> Result<Vec<WebOrigin>, ConfigError> {
+    let origin = |text: &String| {
+        text.parse().map_err(|error: NoOrigin| wrong("allowed_origins", text, error.to_string()))
+    };
+    texts.iter().map(origin).collect()
 }
 
 /// A year: more is a mistake, and sums of times stay far from what clocks can hold.

@@ -22,7 +22,7 @@ use crate::config::{Backend, BrokerTls, Config};
 use crate::control::access::Key;
 use crate::control::api::{self, Api};
 use crate::control::desk::ControlDesk;
-use crate::control::events::Events;
+use crate::control::events::{Event, Events};
 use crate::control::inventory::Inventory;
 use crate::control::lifecycle::{Lifecycle, Parts, Times};
 use crate::control::store::{Store, WallTime};
@@ -141,6 +141,7 @@ impl Daemon {
             destinations: destinations(&config, [api_port.address(), metrics_port.address()]),
             tls,
             head: HeadTimes { first_byte: config.first_byte, head: config.header },
+            allowed_origins: config.allowed_origins.clone(),
             dial: config.dial,
             inject_secrets: config.inject_secrets,
             pace: Pace { peer: config.peer_timeout, idle: config.idle, longest: config.max },
@@ -178,8 +179,13 @@ impl Daemon {
             events,
             broker_host: config.broker_host.as_str().into(),
             broker_tls: config.broker_tls != BrokerTls::Off,
+            reveal_passwords: config.reveal_passwords,
             key,
         };
+        if config.reveal_passwords {
+            warn!("reveal_passwords = true: who has the API key reads the passwords of consoles");
+            api.events.say(Event::passwords_revealed());
+        }
         let about = [("backend", backend.into()), ("hook", hook.clone()), ("steering", steering.into())];
         let observe = observe::routes(&metrics, about, table, gate.clone());
         let (api_url, metrics_url) = (api_port.url(), metrics_port.url());

@@ -54,7 +54,7 @@ impl<S: Read> Listener<S> {
     ///
     /// # Panics
     /// The stream ends.
-    pub fn next(&mut self) -> (String, String) {
+    pub fn named(&mut self) -> (String, String) {
         let (mut name, mut data) = (String::new(), String::new());
         loop {
             let mut line = String::new();
@@ -74,7 +74,7 @@ impl<S: Read> Listener<S> {
     /// # Panics
     /// The stream ends.
     pub fn event(&mut self) -> Value {
-        let (name, data) = self.next();
+        let (name, data) = self.named();
         let event: Value = serde_json::from_str(&data).expect("JSON");
         assert_eq!(event["event"], name.as_str());
         event

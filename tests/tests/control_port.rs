@@ -95,7 +95,7 @@ fn the_command_line_works_over_a_unix_socket(backend: &str) {
         talk(&mut unix(&socket), b"GET /v1/brokers HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
     assert!(String::from_utf8_lossy(&without).contains("no_key"), "{}", String::from_utf8_lossy(&without));
 
-    wait_for("the event of the removal", || (listener.next().0 == "instance.removed").then_some(()));
+    wait_for("the event of the removal", || (listener.named().0 == "instance.removed").then_some(()));
     let command = gateway.command_line();
     assert!(gateway.stop().success());
     assert!(!socket.exists(), "the socket is still there");

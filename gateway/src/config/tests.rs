@@ -164,6 +164,14 @@ fn what_is_wrong_is_said() {
         ),
         ("addresses = [\"127.0.80.1\"]\nmetrics.connections = 0", "metrics.connections = 0: at least 1"),
         ("addresses = [\"127.0.80.1\"]\nmetrics.request_s = 0", "metrics.request_s = 0: at least 1"),
+        (
+            "addresses = [\"127.0.80.1\"]\nallowed_origins = [\"https://x\", \"https://y/\"]",
+            "allowed_origins = \"https://y/\": an origin is http://HOST[:PORT] or https://HOST[:PORT]",
+        ),
+        (
+            "addresses = [\"127.0.80.1\"]\nallowed_origins = [\"null\"]",
+            "allowed_origins = \"null\": an origin",
+        ),
         ("adresses = []", "unknown field `adresses`"),
         ("[range]\nfirst = 70000", "invalid value"),
         (

@@ -16,6 +16,7 @@ use crate::broker::session::{Admitted, Connection, Sessions};
 use crate::broker::sources::Sources;
 use crate::broker::table::Table;
 use crate::broker::ticket::{Claim, Token};
+use crate::broker::web_origin::WebOrigin;
 use crate::broker::{Broker, Desk, Protocol, Refusal, Stop, canonical};
 use crate::metrics::Metrics;
 use crate::web;
@@ -46,6 +47,8 @@ pub struct Shared {
     pub tls: Tls,
     /// Deadlines of the request.
     pub head: HeadTimes,
+    /// Whose pages may show a ticket in a cookie, beside the own ones.
+    pub allowed_origins: Vec<WebOrigin>,
     /// Deadline of the dialling, and of each question to the control side.
     pub dial: Duration,
     /// Whether the gateway authenticates to consoles itself.
@@ -164,14 +167,15 @@ impl Caller {
 
     async fn ask(&mut self, broker: Option<&Arc<Broker>>, shared: &Shared) -> Result<Reached, Otherwise> {
         let head = read_head(&mut self.stream, shared.head).await?;
-        let (upgrade, token) = match head.ask(broker.map(|broker| broker.id.as_str()))? {
-            Ask::Upgrade(upgrade, token) => (Some(upgrade), token),
-            Ask::Status(token) => (None, token),
-            Ask::Page(path) => {
-                let page = web::page(&path).ok_or(Refusal::NoPage)?;
-                return Err(Otherwise::Answered(Answer::page(page)));
-            }
-        };
+        let (upgrade, token) =
+            match head.ask(broker.map(|broker| broker.id.as_str()), &shared.allowed_origins)? {
+                Ask::Upgrade(upgrade, token) => (Some(upgrade), token),
+                Ask::Status(token) => (None, token),
+                Ask::Page(path) => {
+                    let page = web::page(&path).ok_or(Refusal::NoPage)?;
+                    return Err(Otherwise::Answered(Answer::page(page)));
+                }
+            };
         let broker = broker.ok_or(Refusal::NoBroker)?;
         let claim = self.claim(broker, token.as_ref(), shared)?;
         let Some(upgrade) = upgrade else {

@@ -44,7 +44,7 @@ pub async fn create(
 ) -> Result<(StatusCode, Json<CreatedBroker>), Problem> {
     let Json(body) = body?;
     let opened = api.lifecycle.open(body.into_wish()?).await?;
-    Ok((StatusCode::CREATED, Json(CreatedBroker::new(&opened, &api.broker_host, api.broker_tls))))
+    Ok((StatusCode::CREATED, Json(CreatedBroker::new(&opened, &api))))
 }
 
 /// Open brokers.

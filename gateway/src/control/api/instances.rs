@@ -43,7 +43,7 @@ pub async fn list(
     let Query(query) = query?;
     let limit = query.limit()?;
     let rows = api.store.instances(&query.after.unwrap_or_default(), limit + 1).await?;
-    let views = rows.into_iter().map(InstanceView::from).collect();
+    let views = rows.into_iter().map(|row| InstanceView::new(row, api.reveal_passwords)).collect();
     Ok(Json(PageOf::new(views, limit, |view| &view.instance_id)))
 }
 
@@ -62,7 +62,7 @@ pub async fn show(
 ) -> Result<Json<InstanceView>, Problem> {
     let Path(id) = id?;
     let row = api.store.instance(&id).await?.ok_or_else(|| Problem::no_instance(&id))?;
-    Ok(Json(row.into()))
+    Ok(Json(InstanceView::new(row, api.reveal_passwords)))
 }
 
 problems!(
@@ -112,7 +112,7 @@ pub async fn put(
     let row = body.into_row(id)?;
     let new = api.lifecycle.put_instance(row.clone()).await?;
     let status = if new { StatusCode::CREATED } else { StatusCode::OK };
-    Ok((status, Json(row.into())))
+    Ok((status, Json(InstanceView::new(row, false))))
 }
 
 /// Removes an instance, and closes its brokers.

@@ -7,6 +7,7 @@ pub mod code;
 mod events;
 mod instances;
 mod openapi;
+mod page;
 pub mod problem;
 mod sessions;
 pub mod wire;
@@ -45,6 +46,8 @@ pub struct Api {
     pub broker_host: Arc<str>,
     /// Whether broker ports speak TLS to clients that want it.
     pub broker_tls: bool,
+    /// Whether the passwords of consoles are shown.
+    pub reveal_passwords: bool,
     /// Who may.
     pub key: Key,
 }
