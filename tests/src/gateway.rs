@@ -125,6 +125,11 @@ impl Gateway {
         word(&self.ready, name)
     }
 
+    /// Where it keeps its files.
+    pub fn state_dir(&self) -> PathBuf {
+        self.folder.join("state")
+    }
+
     /// What it logged so far.
     pub fn log(&self) -> String {
         log(&self.folder)

@@ -5,6 +5,7 @@
 
 pub mod browser;
 pub mod events;
+pub mod files;
 pub mod frames;
 pub mod gateway;
 pub mod namespace;
@@ -12,6 +13,7 @@ pub mod pattern;
 pub mod process;
 pub mod qemu;
 pub mod require;
+pub mod state;
 pub mod target;
 pub mod tls;
 pub mod websocket;

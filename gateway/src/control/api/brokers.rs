@@ -79,7 +79,7 @@ pub async fn list(
     path = "/v1/brokers/{id}",
     operation_id = "showBroker",
     tag = "brokers",
-    params(("id" = String, Path, description = "The broker")),
+    params(("id" = String, Path, description = "The broker", example = "b-e33af3a1fc989695")),
     responses((status = 200, description = "It is open", body = BrokerView), OneProblems),
 )]
 pub async fn show(
@@ -97,7 +97,7 @@ pub async fn show(
     path = "/v1/brokers/{id}",
     operation_id = "closeBroker",
     tag = "brokers",
-    params(("id" = String, Path, description = "The broker")),
+    params(("id" = String, Path, description = "The broker", example = "b-e33af3a1fc989695")),
     responses((status = 204, description = "It is closed"), OneProblems),
 )]
 pub async fn close(

@@ -53,7 +53,7 @@ pub async fn list(
     path = "/v1/instances/{id}",
     operation_id = "showInstance",
     tag = "instances",
-    params(("id" = String, Path, description = "The instance")),
+    params(("id" = String, Path, description = "The instance", example = "i-8snyruit")),
     responses((status = 200, description = "It is known", body = InstanceView), OneProblems),
 )]
 pub async fn show(
@@ -94,7 +94,7 @@ pub async fn import(
     path = "/v1/instances/{id}",
     operation_id = "putInstance",
     tag = "instances",
-    params(("id" = String, Path, description = "The instance")),
+    params(("id" = String, Path, description = "The instance", example = "i-8snyruit")),
     request_body = PutInstance,
     responses(
         (status = 200, description = "It was known, and is written over", body = InstanceView),
@@ -121,7 +121,7 @@ pub async fn put(
     path = "/v1/instances/{id}",
     operation_id = "removeInstance",
     tag = "instances",
-    params(("id" = String, Path, description = "The instance")),
+    params(("id" = String, Path, description = "The instance", example = "i-8snyruit")),
     responses((status = 204, description = "It is removed, its brokers are closed"), RemoveProblems),
 )]
 pub async fn remove(

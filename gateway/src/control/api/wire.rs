@@ -9,6 +9,8 @@ use std::time::Duration;
 use clap::ValueEnum;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
+use utoipa::openapi::Ref;
+use utoipa::openapi::schema::{AllOfBuilder, Array, ArrayBuilder, ObjectBuilder, Type};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::broker::session::Session;
@@ -27,6 +29,7 @@ pub use super::page::{PageOf, PageQuery};
 #[serde(deny_unknown_fields)]
 pub struct CreateBroker {
     /// The instance whose console is asked for.
+    #[schema(example = "i-8snyruit")]
     pub instance_id: String,
     /// Seconds until the broker is closed if nobody uses it.
     #[serde(skip_serializing_if = "Option::is_none", default)]
@@ -178,16 +181,17 @@ impl CreatedBroker {
 pub struct PutInstance {
     /// Has to be the id of the path, if given at all; a row of an import has no other.
     #[serde(skip_serializing_if = "Option::is_none", default)]
-    #[schema(max_length = 255)]
+    #[schema(min_length = 1, max_length = 255, example = "i-8snyruit")]
     pub instance_id: Option<String>,
     /// `kvm` (the default) or `lxc`.
     #[serde(default = "kvm")]
     #[schema(value_type = Hypervisor, default = "kvm")]
     pub hypervisor: String,
     /// Name or address of the hypervisor.
+    #[schema(pattern = "^[A-Za-z0-9._:%-]{1,255}$", example = "10.0.0.7")]
     pub host: String,
     /// TCP port of the console.
-    #[schema(minimum = 1)]
+    #[schema(minimum = 1, example = 5901)]
     pub graphics_port: u16,
     /// What the console speaks.
     pub graphics_protocol: Protocol,
@@ -252,8 +256,17 @@ impl PutInstance {
 #[derive(Debug, Deserialize, Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ImportInstances {
-    /// At most [`IMPORT_MAX`], each with its id, and no id twice.
+    /// At most 100,000, each with its id, and no id twice.
+    #[schema(schema_with = rows)]
     pub instances: Vec<PutInstance>,
+}
+
+/// Rows of an import are like `PutInstance`, but have their ids.
+fn rows() -> Array {
+    let id = ObjectBuilder::new().schema_type(Type::String).min_length(Some(1)).max_length(Some(255));
+    let with_id = ObjectBuilder::new().property("instance_id", id).required("instance_id");
+    let row = AllOfBuilder::new().item(Ref::from_schema_name("PutInstance")).item(with_id);
+    ArrayBuilder::new().items(row).max_items(Some(IMPORT_MAX)).build()
 }
 
 /// Most rows of an import.

@@ -44,8 +44,8 @@ pub struct Query {
     /// What to do.
     action: Name,
     /// The first instance; further ones as `instances.2` and so on, at most 100.
-    #[param(rename = "instances.1")]
-    #[schema(rename = "instances.1")]
+    #[param(rename = "instances.1", example = "i-8snyruit")]
+    #[schema(rename = "instances.1", example = "i-8snyruit")]
     instances: Option<String>,
     /// The first broker; further ones as `brokers.2` and so on, at most 100.
     #[param(rename = "brokers.1")]
