@@ -66,12 +66,12 @@ fn check() {
     let mut browser = Browser::open(&page(&broker, &format!("websockify%3Ftoken%3D{token}")));
     browser.wait_for(CANVAS);
     wait_for("GRUB's menu", || (machine.screen().ink() > 5_000).then_some(()));
-    // It stops the countdown, and shows that keys arrive.
+    // It stops the countdown.
+    browser.press_in(CANVAS, "ArrowDown");
+    let menu = same_picture(&mut machine, || browser.screen_in(CANVAS));
     browser.press_in(CANVAS, "c");
-    let line = same_picture(&mut machine, || browser.screen_in(CANVAS));
-    browser.press_in(CANVAS, "x");
-    wait_for("the key on the machine's screen", || {
-        (same_picture(&mut machine, || browser.screen_in(CANVAS)) != line).then_some(())
+    wait_for("the page to show what the key did", || {
+        (same_picture(&mut machine, || browser.screen_in(CANVAS)).likeness(&menu) < 0.99).then_some(())
     });
     assert_eq!(gateway.metric("portcullis_sessions_active"), 1.0);
     assert!(gateway.metric("portcullis_filter_packets_total{verdict=\"open\"}") > 0.0);

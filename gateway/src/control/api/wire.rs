@@ -195,7 +195,7 @@ pub struct PutInstance {
     pub graphics_port: u16,
     /// What the console speaks.
     pub graphics_protocol: Protocol,
-    /// Written and never read back.
+    /// Written and never read back, unless the gateway has `reveal_passwords = true`.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub graphics_passwd: Option<String>,
 }
