@@ -271,7 +271,9 @@ fn instances_are_shown_and_removed(backend: &str) {
     let (_, shown, _) = ask(&["instance", "show", "i/1", "--json"]);
     assert_eq!(serde_json::from_str::<Value>(&shown).expect("JSON")["instance_id"], "i/1");
     let broker = gateway.open_again("i/1");
-    assert_eq!(ask(&["instance", "remove", "i/1"]).0, Some(0));
+    let (code, said, _) = ask(&["instance", "remove", "i/1", "--json"]);
+    let said: Value = serde_json::from_str(&said).expect("JSON");
+    assert_eq!((code, said), (Some(0), json!({ "instance_id": "i/1", "state": "removed" })));
     assert_eq!(gateway.api().get(&format!("/v1/brokers/{}", broker.id)).0, 404);
     for command in ["show", "remove"] {
         let (code, _, error) = ask(&["instance", command, "i/1"]);
