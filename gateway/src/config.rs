@@ -4,6 +4,7 @@
 
 use std::collections::HashSet;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::num::NonZeroU64;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -60,6 +61,7 @@ struct RawSession {
     peer_timeout_s: Option<u64>,
     idle_s: Option<u64>,
     max_s: Option<u64>,
+    bytes_per_s: u64,
     reconnect_s: Option<u64>,
 }
 
@@ -105,7 +107,7 @@ struct RawListen {
 
 /// Every key, as written in the file. `filter.backend` is `PORTCULLIS_FILTER_BACKEND` in the
 /// environment.
-pub const KEYS: [&str; 37] = [
+pub const KEYS: [&str; 38] = [
     "broker_host",
     "addresses",
     "interfaces",
@@ -124,6 +126,7 @@ pub const KEYS: [&str; 37] = [
     "session.peer_timeout_s",
     "session.idle_s",
     "session.max_s",
+    "session.bytes_per_s",
     "session.reconnect_s",
     "sessions.max",
     "sessions.per_instance",
@@ -228,6 +231,8 @@ pub struct Config {
     pub idle: Duration,
     /// Longest session; zero for no limit.
     pub max: Duration,
+    /// What a session may move in each direction; `None` for no limit.
+    pub bytes_per_s: Option<NonZeroU64>,
     /// Networks that targets may be in; empty for all.
     pub allow: Vec<IpNet>,
     /// Whether the gateway authenticates to consoles itself; otherwise clients do.
@@ -364,6 +369,7 @@ impl Raw {
             peer_timeout: seconds("session.peer_timeout_s", self.session.peer_timeout_s, 30)?,
             idle: seconds("session.idle_s", self.session.idle_s, 0)?,
             max: seconds("session.max_s", self.session.max_s, 0)?,
+            bytes_per_s: rate(self.session.bytes_per_s)?,
             allow: self.targets.allow,
             inject_secrets: match self.targets.secrets.as_deref() {
                 None | Some("inject") => true,
@@ -419,6 +425,19 @@ fn range(first: u16, last: u16) -> Result<RangeInclusive<u16>, ConfigError> {
         return Err(wrong("range", format!("{first}-{last}"), "first must be at least 1 and at most last"));
     }
     Ok(first..=last)
+}
+
+/// Less is no console any more, and a mistake in the unit.
+const BYTES_PER_S_MIN: u64 = 4096;
+
+fn rate(bytes_per_s: u64) -> Result<Option<NonZeroU64>, ConfigError> {
+    match bytes_per_s {
+        1..BYTES_PER_S_MIN => {
+            let problem = format!("at least {BYTES_PER_S_MIN}, or 0 for no limit");
+            Err(wrong("session.bytes_per_s", bytes_per_s, problem))
+        }
+        limit => Ok(NonZeroU64::new(limit)),
+    }
 }
 
 /// A year: more is a mistake, and sums of times stay far from what clocks can hold.

@@ -33,6 +33,7 @@ use crate::kernel::load::{Loaded, Plan, load};
 use crate::kernel::steering::Steering;
 use crate::metrics::Metrics;
 use crate::relay::core::{self, Cores, Hatch, Threads};
+use crate::relay::far::Reach;
 use crate::relay::handshake::HeadTimes;
 use crate::relay::listener::ports::Ports as PortDoors;
 use crate::relay::listener::steering::{Pair, Steered};
@@ -136,12 +137,12 @@ impl Daemon {
             sessions: sessions.clone(),
             sources: Arc::default(),
             desk: Arc::new(desk),
-            destinations: destinations(&config, &[api_port.address, metrics_port.address]),
+            reach: reach(&config, &[api_port.address, metrics_port.address]),
             tls,
             head: HeadTimes { first_byte: config.first_byte, head: config.header },
-            dial: config.dial,
-            inject_secrets: config.inject_secrets,
+            answer: config.dial,
             pace: Pace { peer: config.peer_timeout, idle: config.idle, longest: config.max },
+            bytes_per_s: config.bytes_per_s,
             metrics: metrics.clone(),
         });
         let (cores, threads) = core::start(config.cores, &shared).context("start the relay")?;
@@ -159,8 +160,8 @@ impl Daemon {
             allocator,
             doors,
             store: store.clone(),
-            table: table.clone(),
-            sessions,
+            table,
+            sessions: sessions.clone(),
             gate: gate.clone(),
             metrics: metrics.clone(),
             events: events.clone(),
@@ -179,7 +180,7 @@ impl Daemon {
             key,
         };
         let about = [("backend", backend.into()), ("hook", hook.clone()), ("steering", steering.into())];
-        let observe = observe::routes(&metrics, about, table, gate.clone());
+        let observe = observe::routes(&metrics, about, sessions, gate.clone());
         let (api_url, metrics_url) = (api_port.url(), metrics_port.url());
         let servers = vec![api_port.serve(api::routes(api), &stop), metrics_port.serve(observe, &stop)];
         let tasks =
@@ -276,11 +277,20 @@ fn claim_state(folder: &Path) -> anyhow::Result<File> {
     }
 }
 
-fn destinations(config: &Config, own: &[SocketAddr]) -> Destinations {
-    Destinations {
+/// How targets are reached; `own` are addresses that are never a target.
+fn reach(config: &Config, own: &[SocketAddr]) -> Reach {
+    let range = || config.range.clone();
+    let destinations = Destinations {
         allow: config.allow.clone(),
         own: own.to_vec(),
-        own_range: config.addresses.iter().map(|ip| (ip.to_canonical(), config.range.clone())).collect(),
+        own_range: config.addresses.iter().map(|ip| (ip.to_canonical(), range())).collect(),
+    };
+    Reach {
+        destinations,
+        within: config.dial,
+        peer: config.peer_timeout,
+        inject_secrets: config.inject_secrets,
+        passwords: Arc::default(),
     }
 }
 

@@ -1,19 +1,32 @@
-//! Counters and their exposition (Prometheus text by way of OpenMetrics). Labels come from small
-//! closed sets, never from names of instances.
+//! Counters and their exposition. Labels come from small closed sets, never from names of instances, and
+//! every label that exists is there from the start, so that a rate over it is never missing.
+
+mod text;
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
 
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{EncodeLabelSet, text};
-use prometheus_client::metrics::{counter::Counter, family::Family, gauge::Gauge, info::Info};
-use prometheus_client::registry::Registry;
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::metrics::info::Info;
+use prometheus_client::registry::{Registry, Unit};
 
-use crate::broker::Refusal;
+use crate::broker::{BrokerState, Protocol, Refusal};
+
+pub use text::{CONTENT_TYPE, encode};
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Direction {
     direction: &'static str,
 }
+
+const UP: Direction = Direction { direction: "up" };
+const DOWN: Direction = Direction { direction: "down" };
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Code {
@@ -21,59 +34,126 @@ struct Code {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct State {
+    state: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Speaks {
+    protocol: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct EndLabel {
     end: &'static str,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct SpeaksAndEnd {
+    protocol: &'static str,
+    end: &'static str,
+}
+
+/// Upper bounds of the histogram's buckets: a map update and a commit take milliseconds, a disk that is
+/// busy takes seconds.
+const OPEN_SECONDS: [f64; 12] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0];
+
 /// All counters of the daemon.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Metrics {
-    sessions: Gauge,
-    begun: Counter,
-    ends: Family<EndLabel, Counter>,
+    sessions: Family<Speaks, Counter>,
+    session_ends: Family<SpeaksAndEnd, Counter>,
+    connections: Gauge,
+    connections_begun: Counter,
+    connection_ends: Family<EndLabel, Counter>,
     bytes: Family<Direction, Counter>,
+    throttled: Family<Direction, Counter<f64, AtomicU64>>,
     refusals: Family<Code, Counter>,
+    brokers: Family<State, Gauge>,
     brokers_opened: Counter,
     brokers_closed: Counter,
+    open_seconds: Histogram,
     store_errors: Counter,
     lost_records: Counter,
     filter_errors: Counter,
 }
 
 impl Metrics {
-    /// Every label that exists is there from the start, so that a rate over it is never missing.
+    /// Nothing is counted yet. `end_names` are all ends that connections can have.
     pub fn new(end_names: &[&'static str]) -> Arc<Self> {
-        let metrics = Self::default();
+        let metrics = Self {
+            sessions: Family::default(),
+            session_ends: Family::default(),
+            connections: Gauge::default(),
+            connections_begun: Counter::default(),
+            connection_ends: Family::default(),
+            bytes: Family::default(),
+            throttled: Family::default(),
+            refusals: Family::default(),
+            brokers: Family::default(),
+            brokers_opened: Counter::default(),
+            brokers_closed: Counter::default(),
+            open_seconds: Histogram::new(OPEN_SECONDS),
+            store_errors: Counter::default(),
+            lost_records: Counter::default(),
+            filter_errors: Counter::default(),
+        };
+        for (_, protocol) in Protocol::ALL {
+            drop(metrics.sessions.get_or_create(&Speaks { protocol }));
+            for end in end_names {
+                drop(metrics.session_ends.get_or_create(&SpeaksAndEnd { protocol, end }));
+            }
+        }
         for end in end_names {
-            drop(metrics.ends.get_or_create(&EndLabel { end }));
+            drop(metrics.connection_ends.get_or_create(&EndLabel { end }));
         }
         for refusal in Refusal::ALL {
             drop(metrics.refusals.get_or_create(&Code { code: refusal.answer().1 }));
         }
+        for (_, state) in BrokerState::ALL {
+            drop(metrics.brokers.get_or_create(&State { state }));
+        }
         metrics.moved((0, 0));
+        metrics.throttled((Duration::ZERO, Duration::ZERO));
         Arc::new(metrics)
     }
 
     /// A session began.
+    pub fn session_began(&self, protocol: Protocol) {
+        self.sessions.get_or_create(&Speaks { protocol: protocol.name() }).inc();
+    }
+
+    /// A session is over: nobody comes back to it. `end` is how its last connection ended.
+    pub fn session_ended(&self, protocol: Protocol, end: &'static str) {
+        self.session_ends.get_or_create(&SpeaksAndEnd { protocol: protocol.name(), end }).inc();
+    }
+
+    /// A connection came in.
     pub fn began(&self) {
-        self.sessions.inc();
-        self.begun.inc();
+        self.connections.inc();
+        self.connections_begun.inc();
     }
 
-    /// A session is over, however it ended.
+    /// A connection is over, however it ended.
     pub fn left(&self) {
-        self.sessions.dec();
+        self.connections.dec();
     }
 
-    /// How a session ended.
+    /// How a connection ended.
     pub fn ended(&self, end: &'static str) {
-        self.ends.get_or_create(&EndLabel { end }).inc();
+        self.connection_ends.get_or_create(&EndLabel { end }).inc();
     }
 
     /// Payload bytes that moved, up and down.
     pub fn moved(&self, (up, down): (u64, u64)) {
-        self.bytes.get_or_create(&Direction { direction: "up" }).inc_by(up);
-        self.bytes.get_or_create(&Direction { direction: "down" }).inc_by(down);
+        self.bytes.get_or_create(&UP).inc_by(up);
+        self.bytes.get_or_create(&DOWN).inc_by(down);
+    }
+
+    /// Time that connections were held to their session's rate, up and down.
+    pub fn throttled(&self, (up, down): (Duration, Duration)) {
+        self.throttled.get_or_create(&UP).inc_by(up.as_secs_f64());
+        self.throttled.get_or_create(&DOWN).inc_by(down.as_secs_f64());
     }
 
     /// A client was not let in.
@@ -81,9 +161,21 @@ impl Metrics {
         self.refusals.get_or_create(&Code { code: refusal.answer().1 }).inc();
     }
 
+    /// A broker is in `state`, until the value is dropped.
+    pub fn broker_in(&self, state: BrokerState) -> Stage {
+        let stage = Stage(self.brokers.get_or_create_owned(&State { state: state.name() }));
+        stage.0.inc();
+        stage
+    }
+
     /// A broker was opened.
     pub fn broker_opened(&self) {
         self.brokers_opened.inc();
+    }
+
+    /// A wish for a broker was granted, after so long.
+    pub fn wish_granted(&self, after: Duration) {
+        self.open_seconds.observe(after.as_secs_f64());
     }
 
     /// A broker was closed.
@@ -114,32 +206,9 @@ impl Metrics {
         collectors: Vec<Box<dyn Collector>>,
     ) -> Registry {
         let mut registry = Registry::with_prefix("portcullis");
-        registry.register("sessions_active", "Connections of sessions that run", self.sessions.clone());
-        registry.register("sessions", "Connections of sessions that began", self.begun.clone());
-        registry.register("session_ends", "Connections of sessions that ended, by how", self.ends.clone());
-        registry.register("relay_bytes", "Payload bytes, by direction", self.bytes.clone());
-        registry.register(
-            "handshake_refusals",
-            "Connections that were not let in, by code",
-            self.refusals.clone(),
-        );
-        registry.register("brokers_opened", "Brokers that were opened", self.brokers_opened.clone());
-        registry.register("brokers_closed", "Brokers that were closed", self.brokers_closed.clone());
-        registry.register(
-            "store_errors",
-            "Reads and writes of the store that failed",
-            self.store_errors.clone(),
-        );
-        registry.register(
-            "lost_records",
-            "Ends of sessions and lines of the audit log that were not recorded",
-            self.lost_records.clone(),
-        );
-        registry.register(
-            "filter_errors",
-            "Changes and reads of the filter that failed",
-            self.filter_errors.clone(),
-        );
+        self.register_traffic(&mut registry);
+        self.register_brokers(&mut registry);
+        self.register_failures(&mut registry);
         let version = vec![("version", env!("CARGO_PKG_VERSION"))];
         registry.register("build", "This build", Info::new(version));
         registry.register("backend", "What filters and steers", Info::new(about.to_vec()));
@@ -148,17 +217,47 @@ impl Metrics {
         }
         registry
     }
+
+    fn register_traffic(&self, registry: &mut Registry) {
+        registry.register("sessions", "Sessions that began, by protocol", self.sessions.clone());
+        let help = "Sessions that are over, by protocol and by how their last connection ended";
+        registry.register("session_ends", help, self.session_ends.clone());
+        registry.register("connections_active", "Connections of sessions that run", self.connections.clone());
+        let help = "Connections of sessions that began";
+        registry.register("connections", help, self.connections_begun.clone());
+        let help = "Connections of sessions that ended, by how";
+        registry.register("connection_ends", help, self.connection_ends.clone());
+        registry.register("relay_bytes", "Payload bytes, by direction", self.bytes.clone());
+        let help = "Time that connections were held to the rate of their session, by direction";
+        registry.register_with_unit("throttled", help, Unit::Seconds, self.throttled.clone());
+        let help = "Connections that were not let in, by code";
+        registry.register("handshake_refusals", help, self.refusals.clone());
+    }
+
+    fn register_brokers(&self, registry: &mut Registry) {
+        registry.register("brokers", "Brokers, by state", self.brokers.clone());
+        registry.register("brokers_opened", "Brokers that were opened", self.brokers_opened.clone());
+        registry.register("brokers_closed", "Brokers that were closed", self.brokers_closed.clone());
+        let help = "Time that it took to open a broker, or to add a ticket to one";
+        registry.register_with_unit("broker_open", help, Unit::Seconds, self.open_seconds.clone());
+    }
+
+    fn register_failures(&self, registry: &mut Registry) {
+        let help = "Reads and writes of the store that failed";
+        registry.register("store_errors", help, self.store_errors.clone());
+        let help = "Ends of sessions and lines of the audit log that were not recorded";
+        registry.register("lost_records", help, self.lost_records.clone());
+        let help = "Changes and reads of the filter that failed";
+        registry.register("filter_errors", help, self.filter_errors.clone());
+    }
 }
 
-/// Content type of [`encode`].
-pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+/// A broker in some state.
+#[derive(Debug)]
+pub struct Stage(Gauge);
 
-/// The text of a scrape.
-///
-/// # Errors
-/// A collector failed to write.
-pub fn encode(registry: &Registry) -> Result<String, std::fmt::Error> {
-    let mut page = String::new();
-    text::encode(&mut page, registry)?;
-    Ok(page)
+impl Drop for Stage {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
 }

@@ -132,6 +132,19 @@ impl Gateway {
         self.process.signal(signal);
     }
 
+    /// Whether it runs.
+    pub fn lives(&self) -> bool {
+        self.process.lives()
+    }
+
+    /// Ends it by a signal, if it has not ended yet.
+    pub fn end(&mut self, signal: Signal) -> ExitStatus {
+        if self.lives() {
+            self.signal(signal);
+        }
+        self.ended()
+    }
+
     /// Waits for its end.
     pub fn ended(&mut self) -> ExitStatus {
         self.process.ended()
@@ -145,7 +158,11 @@ impl Gateway {
 
     /// Adds the instance `id`, whose console is at `port` on loopback.
     pub fn add_instance(&self, id: &str, port: u16) {
-        let body = json!({ "host": "127.0.0.1", "graphics_port": port, "graphics_protocol": "vnc" });
+        self.add_instance_speaking(id, "vnc", port);
+    }
+
+    fn add_instance_speaking(&self, id: &str, protocol: &str, port: u16) {
+        let body = json!({ "host": "127.0.0.1", "graphics_port": port, "graphics_protocol": protocol });
         let (status, answer) = self.api.put(&format!("/v1/instances/{id}"), &body);
         assert!(matches!(status, 200 | 201), "{status} {answer}");
     }
@@ -154,6 +171,13 @@ impl Gateway {
     pub fn open(&self, port: u16) -> Broker {
         let id = format!("i-{port}");
         self.add_instance(&id, port);
+        self.open_again(&id)
+    }
+
+    /// The same for a console that speaks `protocol`.
+    pub fn open_speaking(&self, protocol: &str, port: u16) -> Broker {
+        let id = format!("i-{port}");
+        self.add_instance_speaking(&id, protocol, port);
         self.open_again(&id)
     }
 
@@ -220,6 +244,13 @@ pub struct Api {
 }
 
 impl Api {
+    /// The same, over one connection that is kept.
+    #[must_use]
+    pub fn kept(self) -> Self {
+        let config = ureq::Agent::config_builder().http_status_as_error(false).proxy(None);
+        Self { agent: config.max_idle_connections(1).timeout_global(Some(PATIENCE)).build().into(), ..self }
+    }
+
     /// Status and body; JSON null where there is none.
     pub fn get(&self, path: &str) -> (u16, Value) {
         json_of(call(self.agent.get(self.at(path)).header("X-API-Key", &self.key).call()))
@@ -238,6 +269,24 @@ impl Api {
     /// See [`Self::get`].
     pub fn delete(&self, path: &str) -> (u16, Value) {
         json_of(call(self.agent.delete(self.at(path)).header("X-API-Key", &self.key).call()))
+    }
+
+    /// The same while the gateway may die: `None` without an answer.
+    pub fn try_post(&self, path: &str, body: &Value) -> Option<(u16, Value)> {
+        let request = self.agent.post(self.at(path)).header("X-API-Key", &self.key);
+        try_call(request.send_json(body)).map(json_of)
+    }
+
+    /// See [`Self::try_post`].
+    pub fn try_put(&self, path: &str, body: &Value) -> Option<(u16, Value)> {
+        let request = self.agent.put(self.at(path)).header("X-API-Key", &self.key);
+        try_call(request.send_json(body)).map(json_of)
+    }
+
+    /// See [`Self::try_post`].
+    pub fn try_delete(&self, path: &str) -> Option<(u16, Value)> {
+        let request = self.agent.delete(self.at(path)).header("X-API-Key", &self.key);
+        try_call(request.call()).map(json_of)
     }
 
     /// Sends `body` as it is; see [`Self::get`].
@@ -284,6 +333,12 @@ pub fn agent_with(tls: ureq::tls::TlsConfig) -> ureq::Agent {
 pub fn call(result: Result<ureq::http::Response<ureq::Body>, ureq::Error>) -> (u16, String) {
     let mut response = result.expect("an answer");
     (response.status().as_u16(), response.body_mut().read_to_string().expect("text"))
+}
+
+/// Status and text; `None` where the other side died before all was said.
+fn try_call(result: Result<ureq::http::Response<ureq::Body>, ureq::Error>) -> Option<(u16, String)> {
+    let mut response = result.ok()?;
+    Some((response.status().as_u16(), response.body_mut().read_to_string().ok()?))
 }
 
 fn json_of((status, text): (u16, String)) -> (u16, Value) {

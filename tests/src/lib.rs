@@ -4,13 +4,17 @@
 //! is green anywhere; under `PORTCULLIS_REQUIRE_ALL=1` that is a failure.
 
 pub mod browser;
+pub mod console;
+pub mod eye;
 pub mod frames;
 pub mod gateway;
 pub mod namespace;
 pub mod pattern;
 pub mod process;
+pub mod prometheus;
 pub mod qemu;
 pub mod require;
+pub mod strace;
 pub mod target;
 pub mod tigervnc;
 pub mod tls;

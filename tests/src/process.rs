@@ -49,6 +49,18 @@ impl Guarded {
         kill(Pid::from_raw(self.0.id().cast_signed()), signal).expect("the process is there");
     }
 
+    /// Whether it runs.
+    ///
+    /// # Panics
+    /// Never on a child.
+    pub fn lives(&self) -> bool {
+        use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
+        let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
+        let status = waitid(Id::Pid(Pid::from_raw(self.0.id().cast_signed())), flags);
+        // Once it was waited for, it is nobody's child any more.
+        matches!(status, Ok(WaitStatus::StillAlive))
+    }
+
     /// Waits for its end.
     pub fn ended(&mut self) -> ExitStatus {
         wait_for("the end of a process", || self.0.try_wait().expect("our child"))

@@ -43,12 +43,33 @@ impl Target {
         stream
     }
 
+    /// The next connection, however long it takes. Reads and writes on it are bounded in time.
+    ///
+    /// # Panics
+    /// The listener broke.
+    pub fn wait(&self) -> TcpStream {
+        let (stream, _) = self.listener.accept().expect("a connection");
+        bounded(&stream);
+        stream
+    }
+
     /// Sends everything back, for each connection on a thread of its own, until the process ends.
     pub fn echo(self) -> u16 {
         let port = self.port();
         thread::spawn(move || {
             for stream in self.listener.incoming().flatten() {
                 thread::spawn(move || echo(stream));
+            }
+        });
+        port
+    }
+
+    /// The same, and says its port first (two bytes, the higher one first).
+    pub fn named_echo(self) -> u16 {
+        let port = self.port();
+        thread::spawn(move || {
+            for mut stream in self.listener.incoming().flatten() {
+                thread::spawn(move || stream.write_all(&port.to_be_bytes()).map(|()| echo(stream)));
             }
         });
         port

@@ -1,9 +1,10 @@
 //! A WebSocket client that nobody here wrote, and a bare one for what a good client never does.
 
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpStream};
 
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tokio_tungstenite::tungstenite::handshake::client::Request;
 use tokio_tungstenite::tungstenite::http::header::{HeaderValue, SEC_WEBSOCKET_PROTOCOL};
 use tokio_tungstenite::tungstenite::{Error, HandshakeError, Message, WebSocket};
 
@@ -32,19 +33,31 @@ pub fn open_with(endpoint: SocketAddr, token: Option<&str>) -> Result<Socket, (u
     open_on(target::connect(endpoint, PATIENCE).expect("the port is open"), endpoint, token)
 }
 
+/// Whether the upgrade is answered, of a gateway that may die meanwhile.
+pub fn upgrades(endpoint: SocketAddr, token: Option<&str>, client: IpAddr) -> bool {
+    let upgrade = || -> Option<()> {
+        let stream = try_connect_from(client, endpoint).ok()?;
+        let request = request(endpoint, token);
+        tokio_tungstenite::tungstenite::client(request, stream).ok().map(drop)
+    };
+    upgrade().is_some()
+}
+
 /// Connects from another address of this machine.
 ///
 /// # Panics
 /// The port is closed.
 pub fn connect_from(address: &str, endpoint: SocketAddr) -> TcpStream {
-    let socket = socket2::Socket::new(socket2::Domain::for_address(endpoint), socket2::Type::STREAM, None);
-    let socket = socket.expect("a socket");
-    let local = SocketAddr::new(address.parse().expect("an address"), 0);
-    socket.bind(&local.into()).expect("binds");
-    socket.connect_timeout(&endpoint.into(), PATIENCE).expect("the port is open");
+    try_connect_from(address.parse().expect("an address"), endpoint).expect("the port is open")
+}
+
+fn try_connect_from(address: IpAddr, endpoint: SocketAddr) -> std::io::Result<TcpStream> {
+    let socket = socket2::Socket::new(socket2::Domain::for_address(endpoint), socket2::Type::STREAM, None)?;
+    socket.bind(&SocketAddr::new(address, 0).into())?;
+    socket.connect_timeout(&endpoint.into(), PATIENCE)?;
     let stream = socket.into();
     target::bounded(&stream);
-    stream
+    Ok(stream)
 }
 
 /// The same on a connection that is there already, plain or TLS.
@@ -59,11 +72,7 @@ pub fn open_on<S: Read + Write>(
     endpoint: SocketAddr,
     token: Option<&str>,
 ) -> Result<Socket<S>, (u16, String)> {
-    let mut request = format!("ws://{endpoint}/websockify").into_client_request().expect("a request");
-    let protocols = token.map_or("binary".to_owned(), |token| format!("binary, ticket.{token}"));
-    let protocols = HeaderValue::from_str(&protocols).expect("a header");
-    request.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, protocols);
-    match tokio_tungstenite::tungstenite::client(request, stream) {
+    match tokio_tungstenite::tungstenite::client(request(endpoint, token), stream) {
         Ok((socket, response)) => {
             assert_eq!(response.headers()[SEC_WEBSOCKET_PROTOCOL], "binary");
             Ok(socket)
@@ -77,6 +86,14 @@ pub fn open_on<S: Read + Write>(
     }
 }
 
+fn request(endpoint: SocketAddr, token: Option<&str>) -> Request {
+    let mut request = format!("ws://{endpoint}/websockify").into_client_request().expect("a request");
+    let protocols = token.map_or("binary".to_owned(), |token| format!("binary, ticket.{token}"));
+    let protocols = HeaderValue::from_str(&protocols).expect("a header");
+    request.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, protocols);
+    request
+}
+
 /// Sends `bytes` as one message and reads until as many came back.
 ///
 /// # Panics
@@ -87,6 +104,8 @@ pub fn echoes<S: Read + Write>(socket: &mut Socket<S>, bytes: &[u8]) {
     while back.len() < bytes.len() {
         match socket.read().expect("reads") {
             Message::Binary(part) => back.extend_from_slice(&part),
+            // The gateway asks from time to time whether its client is there.
+            Message::Ping(_) => {}
             other => panic!("{other:?}"),
         }
     }

@@ -175,7 +175,7 @@ fn all_brokers_are_opened_or_none(backend: &str) {
     let (status, refused) = act(&gateway, three);
     assert_eq!((status, &refused["ret_code"]), (503, &json!(5200)), "{refused}");
     assert_eq!(ids(&done(&gateway, "action=DescribeBrokers")["broker_set"]), [mine.id.as_str()]);
-    assert_eq!(gateway.metric("portcullis_brokers_open"), 1.0);
+    assert_eq!(gateway.metric("portcullis_brokers{state=\"open\"}"), 1.0);
     // With the only one that there is, all three are had.
     let reuse = done(&gateway, &format!("{three}&reuse=1"));
     let mut tokens: Vec<_> = reuse["broker_set"]

@@ -50,7 +50,7 @@ fn the_browser_shows_the_screen_of_the_machine() {
 
         browser.shot("real-connected");
         assert_eq!(browser.errors(), Vec::<serde_json::Value>::new());
-        assert_eq!(gateway.metric("portcullis_sessions_active"), 1.0);
+        assert_eq!(gateway.metric("portcullis_connections_active"), 1.0);
         assert!(gateway.metric("portcullis_filter_packets_total{verdict=\"open\"}") > 0.0);
         assert!(!gateway.log().contains(&broker.token), "a ticket is in the log");
     });
@@ -191,7 +191,7 @@ fn the_page_does_not_wait_longer_than_its_session() {
         drop(machine);
         browser.wait_state("ended");
         browser.shot("real-gave-up");
-        gateway.wait_metric("portcullis_brokers_open", 0.0);
+        gateway.wait_metric("portcullis_brokers{state=\"open\"}", 0.0);
         browser.click("#again");
         wait_for("the page to say so", || {
             (browser.text("#title") == "It is too late to come back").then_some(())

@@ -77,7 +77,7 @@ fn a_session_is_told_from_its_beginning_to_its_end(backend: &str) {
     echoes(&mut session, b"hello");
     session.close(None).expect("closes");
     assert_eq!(closed(&mut session), None);
-    gateway.wait_metric("portcullis_sessions_active", 0.0);
+    gateway.wait_metric("portcullis_connections_active", 0.0);
     let mut told: Vec<Value> = (0..4).map(|_| listener.event()).collect();
     let guess = "0123456789abcdef".repeat(4);
     assert!(open_with(broker.endpoint, Some(&guess)).is_err());

@@ -79,7 +79,7 @@ fn a_closed_broker_ends_its_sessions_and_its_port(backend: &str) {
     is_gone(&gateway, &broker);
     assert_eq!(gateway.api().delete(&format!("/v1/brokers/{}", broker.id)).0, 404);
     echoes(&mut other_session, b"not my broker");
-    gateway.wait_metric("portcullis_brokers_open", 1.0);
+    gateway.wait_metric("portcullis_brokers{state=\"open\"}", 1.0);
 }
 
 fn an_unused_broker_expires(backend: &str) {
@@ -173,7 +173,7 @@ fn a_stop_waits_for_nobody(backend: &str) {
     let (_folder, mut gateway) = gateway(backend, &["stop_grace_s = 120"]);
     let broker = gateway.open(Target::new().echo());
     let mut silent = portcullis_tests::target::connect(broker.endpoint, PATIENCE).expect("connects");
-    gateway.wait_metric("portcullis_brokers_open", 1.0);
+    gateway.wait_metric("portcullis_brokers{state=\"open\"}", 1.0);
     gateway.signal(Signal::SIGTERM);
     let mut answer = String::new();
     silent.read_to_string(&mut answer).expect("an answer");
@@ -206,7 +206,7 @@ fn what_is_valid_goes_on_after_a_restart(backend: &str) {
         first.signal(signal);
         first.ended();
         let second = Gateway::start(folder.path(), backend, &[]);
-        assert_eq!(second.metric("portcullis_brokers_open"), 2.0);
+        assert_eq!(second.metric("portcullis_brokers{state=\"open\"}"), 2.0);
         is_closed(&second, closed.endpoint);
         echoes(&mut open(&unused).expect("a first session"), b"hello");
         echoes(&mut open(&used).expect("comes back"), b"after");

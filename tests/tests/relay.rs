@@ -110,8 +110,8 @@ fn every_byte_of_64_mib_arrives_both_ways(backend: &str) {
     });
     far_side.join().expect("every byte arrived");
 
-    gateway.wait_metric("portcullis_session_ends_total{end=\"client_closed\"}", 1.0);
-    gateway.wait_metric("portcullis_sessions_active", 0.0);
+    gateway.wait_metric("portcullis_connection_ends_total{end=\"client_closed\"}", 1.0);
+    gateway.wait_metric("portcullis_connections_active", 0.0);
     for direction in ["up", "down"] {
         let name = format!("portcullis_relay_bytes_total{{direction={direction:?}}}");
         assert_eq!(gateway.metric(&name), TOTAL as f64);
@@ -179,7 +179,7 @@ fn a_ticket_lets_one_session_in(backend: &str) {
     let (_, sessions) = gateway.api().get("/v1/sessions");
     assert_eq!(sessions["items"].as_array().map(Vec::len), Some(1), "{sessions}");
     // A while after its last connection the session is over, and the broker with it.
-    gateway.wait_metric("portcullis_brokers_open", 0.0);
+    gateway.wait_metric("portcullis_brokers{state=\"open\"}", 0.0);
     assert_eq!(gateway.api().get(&format!("/v1/brokers/{}", broker.id)).0, 404);
 }
 
@@ -226,7 +226,7 @@ fn limits_are_kept_and_given_back(backend: &str) {
         first.close(None).expect("closes");
         assert_eq!(closed(&mut first), None);
         drop(first);
-        gateway.wait_metric("portcullis_sessions_active", 0.0);
+        gateway.wait_metric("portcullis_connections_active", 0.0);
         // The ticket that found no room is as good as before.
         wait_for("room", || open(&two).ok());
     }
@@ -389,7 +389,7 @@ fn a_huge_frame_takes_no_memory(backend: &str) {
     assert_eq!(far_side.join().expect("reads"), SENT);
     drop(stream);
     // An end inside a frame is the client's fault, and is no reason to keep anything.
-    gateway.wait_metric("portcullis_sessions_active", 0.0);
+    gateway.wait_metric("portcullis_connections_active", 0.0);
 }
 
 fn a_close_is_answered_in_kind(backend: &str) {
@@ -407,7 +407,7 @@ fn a_close_is_answered_in_kind(backend: &str) {
     let mut socket = open(&gateway.open(port)).expect("a session");
     socket.close(Some(CloseFrame { code: 1000.into(), reason: "done".into() })).expect("closes");
     assert_eq!(closed(&mut socket), Some((1000, "done".into())));
-    gateway.wait_metric("portcullis_session_ends_total{end=\"client_closed\"}", 4.0);
+    gateway.wait_metric("portcullis_connection_ends_total{end=\"client_closed\"}", 4.0);
 }
 
 fn a_ping_is_answered_while_the_target_is_silent(backend: &str) {
@@ -454,7 +454,7 @@ fn what_breaks_the_protocol_is_closed_with_its_code(backend: &str) {
         assert_eq!(answer.first(), Some(&0x88), "{what}: {answer:?}");
         assert_eq!(answer.get(2..4), Some(&code.to_be_bytes()[..]), "{what}");
     }
-    gateway.wait_metric("portcullis_session_ends_total{end=\"protocol_error\"}", 8.0);
+    gateway.wait_metric("portcullis_connection_ends_total{end=\"protocol_error\"}", 8.0);
 }
 
 fn text_arrives_as_bytes(backend: &str) {
@@ -483,7 +483,7 @@ fn the_targets_end_is_a_normal_close(backend: &str) {
     assert_eq!(received, 100_000);
     assert_eq!((u16::from(frame.code), frame.reason.as_str()), (1000, "target closed"));
     far_side.join().expect("writes");
-    gateway.wait_metric("portcullis_session_ends_total{end=\"target_closed\"}", 1.0);
+    gateway.wait_metric("portcullis_connection_ends_total{end=\"target_closed\"}", 1.0);
 }
 
 fn a_client_that_leaves_frees_its_target(backend: &str) {
@@ -493,7 +493,7 @@ fn a_client_that_leaves_frees_its_target(backend: &str) {
     // Warm: what the first session leaves open for good is there.
     drop(open(&gateway.open(port)).expect("a session"));
     drop(target.accept());
-    gateway.wait_metric("portcullis_session_ends_total{end=\"client_gone\"}", 1.0);
+    gateway.wait_metric("portcullis_connection_ends_total{end=\"client_gone\"}", 1.0);
     let before = descriptors(gateway.id());
     for _ in 0..3 {
         let socket = open(&gateway.open(port)).expect("a session");
@@ -501,7 +501,7 @@ fn a_client_that_leaves_frees_its_target(backend: &str) {
         drop(socket);
         assert_eq!(far_side.read(&mut [0; 1]).expect("an orderly end"), 0);
     }
-    gateway.wait_metric("portcullis_session_ends_total{end=\"client_gone\"}", 4.0);
+    gateway.wait_metric("portcullis_connection_ends_total{end=\"client_gone\"}", 4.0);
     for (_, broker) in brokers(&gateway) {
         assert_eq!(gateway.api().delete(&format!("/v1/brokers/{broker}")).0, 204);
     }
@@ -607,7 +607,7 @@ fn clients_come_over_both_families_and_see_their_own_broker() {
                     echoes(&mut open(broker).expect("a session"), b"over this family");
                 }
             });
-            gateway.wait_metric("portcullis_session_ends_total{end=\"client_gone\"}", 2.0);
+            gateway.wait_metric("portcullis_connection_ends_total{end=\"client_gone\"}", 2.0);
         });
     }
 }

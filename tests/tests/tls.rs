@@ -176,7 +176,7 @@ fn every_byte_of_4_mib_arrives_both_ways(backend: &str) {
     });
     far_side.join().expect("every byte arrived");
 
-    bench.gateway.wait_metric("portcullis_session_ends_total{end=\"client_closed\"}", 1.0);
+    bench.gateway.wait_metric("portcullis_connection_ends_total{end=\"client_closed\"}", 1.0);
     for direction in ["up", "down"] {
         let name = format!("portcullis_relay_bytes_total{{direction={direction:?}}}");
         assert_eq!(bench.gateway.metric(&name), TOTAL as f64);
@@ -317,22 +317,22 @@ fn an_end_over_tls_is_an_orderly_one(backend: &str) {
     // Behind the close frame there is TLS's own end, which nobody can forge.
     assert_eq!(socket.get_mut().read(&mut [0; 1]).expect("close_notify"), 0);
     drop(socket);
-    bench.gateway.wait_metric("portcullis_session_ends_total{end=\"target_closed\"}", 1.0);
+    bench.gateway.wait_metric("portcullis_connection_ends_total{end=\"target_closed\"}", 1.0);
 
     let port = Target::new().echo();
     let mut socket = bench.open(&bench.gateway.open(port));
     socket.close(None).expect("closes");
     assert_eq!(closed(&mut socket), None);
-    bench.gateway.wait_metric("portcullis_session_ends_total{end=\"client_closed\"}", 1.0);
+    bench.gateway.wait_metric("portcullis_connection_ends_total{end=\"client_closed\"}", 1.0);
 
     // Gone with TLS's farewell, and without.
     let mut socket = bench.open(&bench.gateway.open(port));
     socket.get_mut().conn.send_close_notify();
     socket.get_mut().flush().expect("writes");
-    bench.gateway.wait_metric("portcullis_session_ends_total{end=\"client_gone\"}", 1.0);
+    bench.gateway.wait_metric("portcullis_connection_ends_total{end=\"client_gone\"}", 1.0);
     drop(bench.open(&bench.gateway.open(port)));
-    bench.gateway.wait_metric("portcullis_session_ends_total{end=\"client_gone\"}", 2.0);
-    bench.gateway.wait_metric("portcullis_sessions_active", 0.0);
+    bench.gateway.wait_metric("portcullis_connection_ends_total{end=\"client_gone\"}", 2.0);
+    bench.gateway.wait_metric("portcullis_connections_active", 0.0);
 }
 
 /// The request and a frame behind it are in one flight with the end of the TLS handshake.
@@ -400,7 +400,7 @@ fn api_and_metrics_speak_https(backend: &str) {
     }
     gateway.add_instance("i-1", 5_900);
     assert_eq!(gateway.api().get("/v1/instances/i-1").1["host"], "127.0.0.1");
-    assert_eq!(gateway.metric("portcullis_brokers_open"), 0.0);
+    assert_eq!(gateway.metric("portcullis_brokers{state=\"open\"}"), 0.0);
     let url = format!("{}/v1/brokers", gateway.ready("api"));
     assert_eq!(call(authority.agent().get(&url).call()).0, 401);
 

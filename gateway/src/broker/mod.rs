@@ -5,6 +5,8 @@
 //! [`Doors`]. The daemon hands both in.
 
 pub mod allocator;
+pub mod passwords;
+pub mod rate;
 pub mod refusal;
 pub mod session;
 pub mod sources;
@@ -40,6 +42,28 @@ pub enum Stop {
     Replaced,
     /// The session was killed.
     Killed,
+}
+
+/// Where a broker is between its first step and its last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum BrokerState {
+    /// Its port is leased, and nobody is let in yet.
+    Opening,
+    /// Who has a ticket is let in.
+    Open,
+    /// Nobody is let in any more; its port is not given back yet.
+    Closing,
+}
+
+impl BrokerState {
+    /// All of them, with their names in metrics.
+    pub const ALL: [(Self, &'static str); 3] =
+        [(Self::Opening, "opening"), (Self::Open, "open"), (Self::Closing, "closing")];
+
+    /// The name.
+    pub fn name(self) -> &'static str {
+        Self::ALL.iter().find(|(state, _)| *state == self).map_or("", |(_, name)| name)
+    }
 }
 
 /// Who is let in.
@@ -199,8 +223,11 @@ impl Broker {
         *lock(&self.last_refusal) = refusal;
     }
 
-    /// Tells all connections to end.
+    /// Tells all connections to end. Behind [`Stop::Closed`] nobody comes back to a session.
     pub fn stop(&self, why: Stop) {
+        if why == Stop::Closed {
+            lock(&self.tickets).sessions().for_each(|session| session.close());
+        }
         self.stop.send_replace(Some(why));
     }
 

@@ -2,12 +2,14 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
+use std::num::NonZeroU64;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, Mutex, OnceLock, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
+use super::rate::Rates;
 use super::{Protocol, Refusal, Stop, lock};
 
 /// A session. It may have no connection for a while, between two that one ticket let in.
@@ -30,6 +32,7 @@ pub struct Session {
     /// Connections so far.
     pub connections: AtomicU32,
     presence: Mutex<Presence>,
+    rates: OnceLock<Rates>,
     /// Raised by each connection that replaces those before it; `KILLED` ends all.
     turn: watch::Sender<u64>,
 }
@@ -44,9 +47,12 @@ struct Presence {
     live: usize,
     /// The session is in the store, and its ticket used for good.
     recorded: bool,
+    /// No connection comes in any more.
     killed: bool,
     /// When the last connection ended.
     left: Option<Instant>,
+    /// How it ended; `None` as long as none has.
+    end: Option<&'static str>,
 }
 
 /// What a session belongs to.
@@ -74,6 +80,7 @@ impl Session {
             down: AtomicU64::new(0),
             connections: AtomicU32::new(0),
             presence: Mutex::default(),
+            rates: OnceLock::new(),
             turn: watch::Sender::new(0),
         })
     }
@@ -109,12 +116,12 @@ impl Session {
 
     /// A connection is in. What replaces its elders ends them.
     pub(super) fn enter(self: &Arc<Self>) -> Connection {
-        {
+        let first = {
             let mut presence = lock(&self.presence);
             presence.pending -= 1;
             presence.live += 1;
-            presence.recorded = true;
-        }
+            !std::mem::replace(&mut presence.recorded, true)
+        };
         self.connections.fetch_add(1, Ordering::Relaxed);
         // One console has one viewer; SPICE's channels and RDP's double connect belong together.
         let replaces = !matches!(self.protocol, Protocol::Spice | Protocol::Rdp);
@@ -123,13 +130,23 @@ impl Session {
             turn += 1;
             self.turn.send_replace(turn);
         }
-        Connection { session: self.clone(), turn }
+        Connection { session: self.clone(), turn, first }
     }
 
     /// Ends all connections, and lets no other in.
     pub fn kill(&self) {
-        lock(&self.presence).killed = true;
+        self.close();
         self.turn.send_replace(KILLED);
+    }
+
+    /// Lets no other connection in.
+    pub(super) fn close(&self) {
+        lock(&self.presence).killed = true;
+    }
+
+    /// What all of its connections share of so many bytes a second in each direction.
+    pub fn rates(&self, bytes_per_s: NonZeroU64) -> &Rates {
+        self.rates.get_or_init(|| Rates::new(bytes_per_s, Instant::now()))
     }
 
     /// Whether it is recorded already, so that a further connection is a return.
@@ -144,9 +161,26 @@ impl Session {
 
     /// Whether nobody is in, nobody is coming, and it is too late to come back.
     pub fn is_over(&self, now: Instant, window: Duration) -> bool {
-        let presence = lock(&self.presence);
-        let too_late = presence.left.is_none_or(|left| now.saturating_duration_since(left) >= window);
-        presence.pending + presence.live == 0 && (presence.killed || too_late)
+        lock(&self.presence).is_over(now, window)
+    }
+
+    /// If it is over, keeps it so, and returns how its last connection ended: `Some(None)` if it never had
+    /// one.
+    fn settle(&self, now: Instant, window: Duration) -> Option<Option<&'static str>> {
+        let mut presence = lock(&self.presence);
+        if !presence.is_over(now, window) {
+            return None;
+        }
+        // A connection that began to come in a moment before `now` is too late as well.
+        presence.killed = true;
+        Some(presence.end)
+    }
+}
+
+impl Presence {
+    fn is_over(&self, now: Instant, window: Duration) -> bool {
+        let too_late = self.left.is_none_or(|left| now.saturating_duration_since(left) >= window);
+        self.pending + self.live == 0 && (self.killed || too_late)
     }
 }
 
@@ -155,12 +189,23 @@ impl Session {
 pub struct Connection {
     session: Arc<Session>,
     turn: u64,
+    first: bool,
 }
 
 impl Connection {
     /// Its session.
     pub const fn session(&self) -> &Arc<Session> {
         &self.session
+    }
+
+    /// Whether the session began with it.
+    pub const fn is_first(&self) -> bool {
+        self.first
+    }
+
+    /// It ended, and how.
+    pub fn end(self, how: &'static str) {
+        lock(&self.session.presence).end = Some(how);
     }
 
     /// Resolves when a newer connection replaces this one, or the session is killed.
@@ -196,12 +241,14 @@ pub struct Limits {
     pub per_client: usize,
 }
 
-/// The sessions that have a connection.
+/// The sessions that have a connection, and those that wait for one.
 #[derive(Debug, Default)]
 pub struct Sessions {
     limits: Limits,
     /// With the number of places that it holds.
     live: RwLock<Live>,
+    /// They had a connection, and may have one again.
+    waiting: Mutex<HashMap<String, Arc<Session>>>,
 }
 
 type Live = HashMap<String, (Arc<Session>, usize)>;
@@ -209,7 +256,7 @@ type Live = HashMap<String, (Arc<Session>, usize)>;
 impl Sessions {
     /// None yet, and no more than `limits`.
     pub fn new(limits: Limits) -> Self {
-        Self { limits, live: RwLock::default() }
+        Self { limits, ..Self::default() }
     }
 
     /// Counts the session until the value is dropped. One that is in already is counted once.
@@ -247,6 +294,19 @@ impl Sessions {
         self.read().values().map(|(session, _)| session.clone()).collect()
     }
 
+    /// Those that are over since the last call: what they spoke, and how their last connection ended.
+    pub fn settle(&self, now: Instant, window: Duration) -> Vec<(Protocol, &'static str)> {
+        let mut ended = Vec::new();
+        lock(&self.waiting).retain(|_, session| match session.settle(now, window) {
+            None => true,
+            Some(end) => {
+                ended.extend(end.map(|end| (session.protocol, end)));
+                false
+            }
+        });
+        ended
+    }
+
     /// How many have a connection.
     pub fn len(&self) -> usize {
         self.read().len()
@@ -281,79 +341,13 @@ impl Drop for Admitted {
             *places -= 1;
             if *places == 0 {
                 live.remove(&self.session.id);
+                if self.session.is_recorded() {
+                    lock(&self.sessions.waiting).insert(self.session.id.clone(), self.session.clone());
+                }
             }
         }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const WINDOW: Duration = Duration::from_secs(30);
-
-    fn session(id: &str, protocol: Protocol) -> Arc<Session> {
-        let origin = Origin { broker_id: "b-1".into(), instance_id: "i-1".into(), protocol };
-        Session::new(id.into(), origin, here())
-    }
-
-    fn here() -> IpAddr {
-        [192, 0, 2, 1].into()
-    }
-
-    #[tokio::test]
-    async fn a_newer_connection_replaces_the_older_one() {
-        let session = session("s-1", Protocol::Vnc);
-        let now = Instant::now();
-        session.join(here(), now, WINDOW).expect("joins");
-        let first = session.enter();
-        session.join(here(), now, WINDOW).expect("joins");
-        let second = session.enter();
-        assert_eq!(first.stopped().await, Stop::Replaced);
-        assert_eq!(session.live(), 2);
-        drop(first);
-        session.kill();
-        assert_eq!(second.stopped().await, Stop::Killed);
-        assert_eq!(session.join(here(), now, WINDOW), Err(Refusal::TicketUsed));
-    }
-
-    #[tokio::test]
-    async fn channels_of_a_desktop_belong_together() {
-        let session = session("s-1", Protocol::Spice);
-        let now = Instant::now();
-        let mut channels = Vec::new();
-        for _ in 0..8 {
-            session.join(here(), now, WINDOW).expect("joins");
-            channels.push(session.enter());
-        }
-        let stopped = channels[0].stopped();
-        assert!(tokio::time::timeout(Duration::ZERO, stopped).await.is_err());
-    }
-
-    #[test]
-    fn there_is_a_time_to_come_back_in() {
-        let session = session("s-1", Protocol::Vnc);
-        let now = Instant::now();
-        session.join(here(), now, WINDOW).expect("joins");
-        drop(session.enter());
-        let left = Instant::now();
-        assert_eq!(session.join([192, 0, 2, 2].into(), left, WINDOW), Err(Refusal::TicketUsed));
-        assert!(!session.is_over(left + WINDOW / 2, WINDOW));
-        session.join(here(), left + WINDOW / 2, WINDOW).expect("comes back");
-        assert!(!session.give_up());
-        assert!(session.is_over(left + WINDOW * 2, WINDOW));
-        assert_eq!(session.join(here(), left + WINDOW * 2, WINDOW), Err(Refusal::TicketUsed));
-    }
-
-    #[test]
-    fn sessions_are_limited_and_counted_once() {
-        let sessions = Arc::new(Sessions::new(Limits { total: 0, per_instance: 1, per_client: 0 }));
-        let (one, two) = (session("s-1", Protocol::Vnc), session("s-2", Protocol::Vnc));
-        let admitted = sessions.admit(&one).expect("room");
-        let again = sessions.admit(&one).expect("the same session");
-        assert_eq!(sessions.admit(&two).err(), Some(Refusal::InstanceFull));
-        assert_eq!(sessions.len(), 1);
-        drop((admitted, again));
-        sessions.admit(&two).expect("room again");
-    }
-}
+mod tests;

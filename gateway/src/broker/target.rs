@@ -56,7 +56,7 @@ impl FromStr for Protocol {
 }
 
 /// A secret of a machine. It shows itself only where it is asked for by name.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Secret(String);
 
 impl Secret {
@@ -78,7 +78,7 @@ impl fmt::Debug for Secret {
 }
 
 /// Where a console listens.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Target {
     /// Name or address of the hypervisor.
     pub host: String,

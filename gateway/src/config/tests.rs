@@ -134,6 +134,10 @@ fn what_is_wrong_is_said() {
             "addresses = [\"127.0.80.1\"]\n[broker]\nrest_s = 9223372036854775807",
             "broker.rest_s = 9223372036854775807: at most",
         ),
+        (
+            "addresses = [\"127.0.80.1\"]\nsession.bytes_per_s = 1000",
+            "session.bytes_per_s = 1000: at least 4096, or 0 for no limit",
+        ),
         ("cores = 300\naddresses = [\"127.0.80.1\"]", "cores = 300: at most 256"),
     ] {
         let error = parse(text).expect_err(text).to_string();

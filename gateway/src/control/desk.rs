@@ -1,10 +1,13 @@
 //! What the byte side asks and tells: the implementation of [`Desk`].
 
+use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
+use tokio::time::sleep;
 use tracing::{error, warn};
 
 use crate::broker::session::Session;
@@ -49,19 +52,48 @@ impl ControlDesk {
     }
 }
 
-/// Sessions end one by one, so a queue of ends is as long as sessions are many.
+/// Pause before the store is asked again that would not record an end.
+const AGAIN: Duration = Duration::from_secs(1);
+
+type Ends = VecDeque<(Arc<Session>, &'static str)>;
+
+/// Records ends in their order. As long as the store takes none no session begins, so that no more wait
+/// than sessions ran.
 async fn record(
     mut queue: mpsc::UnboundedReceiver<(Arc<Session>, &'static str)>,
     store: Store,
     metrics: Arc<Metrics>,
     events: Events,
 ) {
-    while let Some((session, end)) = queue.recv().await {
-        if let Err(error) = store.end_session(&session, end).await {
-            metrics.record_lost();
-            error!(session_id = session.id, %error, "end of a session not recorded");
+    let mut waiting = Ends::new();
+    loop {
+        tokio::select! {
+            ended = queue.recv() => {
+                let Some((session, end)) = ended else { break };
+                events.say(Event::session_ended(&session, end));
+                waiting.push_back((session, end));
+            }
+            () = sleep(AGAIN), if !waiting.is_empty() => {}
         }
-        events.say(Event::session_ended(&session, end));
+        record_all(&mut waiting, &store, &metrics).await;
+    }
+    record_all(&mut waiting, &store, &metrics).await;
+    for (session, _) in waiting {
+        // The next start records that it ended with the daemon.
+        metrics.record_lost();
+        error!(session_id = session.id, "end of a session not recorded");
+    }
+}
+
+/// Until the first that the store does not take.
+async fn record_all(waiting: &mut Ends, store: &Store, metrics: &Metrics) {
+    while let Some((session, end)) = waiting.front() {
+        if let Err(error) = store.end_session(session, end).await {
+            metrics.store_failed();
+            warn!(session_id = session.id, %error, "end of a session not recorded, to be tried again");
+            return;
+        }
+        waiting.pop_front();
     }
 }
 

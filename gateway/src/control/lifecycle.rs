@@ -1,10 +1,10 @@
-//! Opening, closing and reaping brokers: the steps, and how each is undone. What changes instances is
-//! here too, because brokers follow them.
+//! Opening, closing and reaping brokers: the steps, and how each is undone.
 
+mod instances;
 mod recovery;
 mod several;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -18,13 +18,13 @@ use crate::broker::allocator::{Allocator, Lease, NoFreePort};
 use crate::broker::session::{Session, Sessions};
 use crate::broker::table::Table;
 use crate::broker::ticket::{Token, random_hex};
-use crate::broker::{Admission, Broker, Door, Doors, Stop};
+use crate::broker::{Admission, Broker, BrokerState, Door, Doors, Stop};
 use crate::kernel::filter::{FilterError, Gate};
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, Stage};
 
 use super::events::{Event, Events};
-use super::inventory::{Inventory, InventoryError, target};
-use super::store::{BrokerRow, Imported, InstanceRow, Store, StoreError, WallTime};
+use super::inventory::{Inventory, InventoryError};
+use super::store::{BrokerRow, Store, StoreError, WallTime};
 
 /// Times of a broker.
 #[derive(Clone, Copy, Debug)]
@@ -106,6 +106,7 @@ struct Held {
     door: Door,
     lease: Lease,
     expires_at: WallTime,
+    open: Stage,
 }
 
 /// Parts that the lifecycle works with.
@@ -136,6 +137,9 @@ pub struct Parts {
 pub struct Lifecycle {
     parts: Parts,
     held: Mutex<HashMap<String, Held>>,
+    /// Ids of brokers that are closed, and why, where the store does not know it yet. As long as the store
+    /// takes nothing no broker is opened, so these are no more than were open.
+    unrecorded: Mutex<Vec<(String, &'static str)>>,
     stopping: AtomicBool,
 }
 
@@ -145,7 +149,12 @@ const FOREIGN_PORTS: usize = 16;
 impl Lifecycle {
     /// Nothing is open.
     pub fn new(parts: Parts) -> Arc<Self> {
-        Arc::new(Self { parts, held: Mutex::default(), stopping: AtomicBool::new(false) })
+        Arc::new(Self {
+            parts,
+            held: Mutex::default(),
+            unrecorded: Mutex::default(),
+            stopping: AtomicBool::new(false),
+        })
     }
 
     /// Opens a broker. Runs to its end also when the caller goes away: a client that hangs up leaves
@@ -156,10 +165,12 @@ impl Lifecycle {
     pub async fn open(self: &Arc<Self>, wish: Wish) -> Result<Opened, OpenError> {
         let this = self.clone();
         let work = tokio::spawn(async move {
-            match this.reusable(&wish) {
+            let began = Instant::now();
+            let opened = match this.reusable(&wish) {
                 Some(broker) => this.add_ticket(broker, &wish).await,
                 None => this.open_steps(&wish).await,
-            }
+            };
+            opened.inspect(|_| this.parts.metrics.wish_granted(began.elapsed()))
         });
         work.await.unwrap_or(Err(OpenError::Stopping))
     }
@@ -197,6 +208,7 @@ impl Lifecycle {
     /// before someone answers. Leases and doors undo themselves when dropped.
     async fn open_steps(self: &Arc<Self>, wish: &Wish) -> Result<Opened, OpenError> {
         let Parts { inventory, store, metrics, times, .. } = &self.parts;
+        let opening = metrics.broker_in(BrokerState::Opening);
         let target = inventory.find(&wish.instance_id).await.inspect_err(|error| self.note(error))?;
         let (mut lease, door) = self.listen().await?;
 
@@ -223,7 +235,8 @@ impl Lifecycle {
         }
 
         lease.used();
-        self.hold(Held { broker: broker.clone(), door, lease, expires_at: row.expires_at });
+        drop(opening);
+        self.hold(broker.clone(), door, lease, row.expires_at);
         metrics.broker_opened();
         self.parts.events.say(Event::broker_opened(&broker));
         info!(broker_id = broker.id, instance_id = broker.instance_id, %endpoint, "broker opened");
@@ -250,8 +263,10 @@ impl Lifecycle {
         })
     }
 
-    fn hold(&self, held: Held) {
-        self.held().insert(held.broker.id.clone(), held);
+    fn hold(&self, broker: Arc<Broker>, door: Door, lease: Lease, expires_at: WallTime) {
+        let id = broker.id.clone();
+        let open = self.parts.metrics.broker_in(BrokerState::Open);
+        self.held().insert(id, Held { broker, door, lease, expires_at, open });
     }
 
     /// What changed while the broker was opened, when it could not be found among the open ones yet: a
@@ -308,7 +323,9 @@ impl Lifecycle {
     }
 
     async fn close_steps(&self, held: Held, reason: &'static str, stop: Stop) {
-        let Held { broker, door, lease, .. } = held;
+        let _closing = self.parts.metrics.broker_in(BrokerState::Closing);
+        let Held { broker, door, lease, open, .. } = held;
+        drop(open);
         self.shut(&broker, stop).await;
         drop(door);
         self.record_close(&broker, reason).await;
@@ -329,16 +346,33 @@ impl Lifecycle {
         broker.stop(stop);
     }
 
-    async fn record_close(&self, broker: &Broker, reason: &str) {
+    async fn record_close(&self, broker: &Broker, reason: &'static str) {
         if let Err(error) = self.parts.store.close_broker(&broker.id, reason).await {
-            // The next start finds it open in the store, and closes it if its time is over.
-            self.parts.metrics.record_lost();
-            error!(broker_id = broker.id, %error, "close not recorded");
+            self.parts.metrics.store_failed();
+            error!(broker_id = broker.id, %error, "close not recorded, to be tried again");
+            self.unrecorded().push((broker.id.clone(), reason));
         }
     }
 
-    /// Closes the brokers that let nobody in any more.
+    /// Records the closes that the store would not take before. A daemon that ends meanwhile leaves brokers
+    /// open in the store, and the next start closes those whose time is over.
+    async fn record_again(&self) {
+        let waiting = std::mem::take(&mut *self.unrecorded());
+        for (at, (id, reason)) in waiting.iter().enumerate() {
+            if self.parts.store.close_broker(id, reason).await.is_err() {
+                self.parts.metrics.store_failed();
+                self.unrecorded().extend_from_slice(&waiting[at..]);
+                return;
+            }
+        }
+    }
+
+    /// Counts the sessions that are over, and closes the brokers that let nobody in any more.
     pub async fn reap(self: &Arc<Self>, now: Instant) {
+        for (protocol, end) in self.parts.sessions.settle(now, self.parts.times.window) {
+            self.parts.metrics.session_ended(protocol, end);
+        }
+        self.record_again().await;
         let due: Vec<(String, &'static str)> = {
             let held = self.held();
             let over = |held: &Held| Some((held.broker.id.clone(), held.broker.over(now)?));
@@ -346,90 +380,6 @@ impl Lifecycle {
         };
         let closing = due.iter().map(|(id, reason)| self.close(id, reason, Stop::Closed));
         futures_util::future::join_all(closing).await;
-    }
-
-    /// Writes an instance, and points its brokers at it; those of another protocol are closed. Runs to
-    /// its end also when the caller goes away. Returns whether the instance is new.
-    ///
-    /// # Errors
-    /// The row is not one, or could not be written.
-    pub async fn put_instance(self: &Arc<Self>, row: InstanceRow) -> Result<bool, InventoryError> {
-        let this = self.clone();
-        let work = tokio::spawn(async move {
-            target(&row)?;
-            let new = this.parts.store.put_instance(&row).await;
-            let new = new.inspect_err(|_| this.parts.metrics.store_failed())?;
-            this.follow(&row.instance_id).await;
-            this.parts.events.say(Event::instance("instance.put", &row.instance_id));
-            Ok(new)
-        });
-        work.await.unwrap_or(Err(InventoryError::Stopping))
-    }
-
-    /// Points the brokers of an instance at where it is now. Read anew, so that of two writers at a time
-    /// the later row counts.
-    async fn follow(self: &Arc<Self>, instance_id: &str) {
-        for broker in self.of_instance(instance_id) {
-            match self.parts.inventory.find(instance_id).await {
-                Ok(target) if target.protocol == broker.protocol => broker.retarget(target),
-                Ok(_) => drop(self.close(&broker.id, "instance changed", Stop::Closed).await),
-                // Sessions look it up once more, and are refused.
-                Err(error) => self.note(&error),
-            }
-        }
-    }
-
-    /// Writes all instances, and points their brokers at them. Runs to its end also when the caller goes
-    /// away: no broker keeps leading to where its machine was.
-    ///
-    /// # Errors
-    /// A row is not one, or they could not be written.
-    pub async fn put_instances(self: &Arc<Self>, rows: Vec<InstanceRow>) -> Result<Imported, InventoryError> {
-        let this = self.clone();
-        let work = tokio::spawn(async move {
-            rows.iter().try_for_each(|row| target(row).map(drop))?;
-            let imported = this.parts.store.put_instances(&rows).await;
-            let imported = imported.inspect_err(|_| this.parts.metrics.store_failed())?;
-            let with_brokers: HashSet<String> =
-                this.held().values().map(|held| held.broker.instance_id.clone()).collect();
-            for row in rows.iter().filter(|row| with_brokers.contains(&row.instance_id)) {
-                this.follow(&row.instance_id).await;
-            }
-            for row in &rows {
-                this.parts.events.say(Event::instance("instance.put", &row.instance_id));
-            }
-            info!(created = imported.created, updated = imported.updated, "instances imported");
-            Ok(imported)
-        });
-        work.await.unwrap_or(Err(InventoryError::Stopping))
-    }
-
-    /// Removes an instance and closes its brokers. Runs to its end also when the caller goes away. Returns
-    /// whether there was one.
-    ///
-    /// # Errors
-    /// The row could not be removed.
-    pub async fn remove_instance(self: &Arc<Self>, instance_id: &str) -> Result<bool, InventoryError> {
-        let (this, instance_id) = (self.clone(), instance_id.to_owned());
-        let work = tokio::spawn(async move {
-            let removed = this.parts.store.remove_instance(&instance_id).await;
-            let removed = removed.inspect_err(|_| this.parts.metrics.store_failed())?;
-            let brokers = this.of_instance(&instance_id);
-            let closing =
-                brokers.iter().map(|broker| this.close(&broker.id, "instance removed", Stop::Closed));
-            futures_util::future::join_all(closing).await;
-            if removed {
-                this.parts.events.say(Event::instance("instance.removed", &instance_id));
-            }
-            Ok(removed)
-        });
-        work.await.unwrap_or(Err(InventoryError::Stopping))
-    }
-
-    fn of_instance(&self, instance_id: &str) -> Vec<Arc<Broker>> {
-        let held = self.held();
-        let brokers = held.values().map(|held| &held.broker);
-        brokers.filter(|broker| broker.instance_id == instance_id).cloned().collect()
     }
 
     /// An open broker, and when it expires.
@@ -450,11 +400,22 @@ impl Lifecycle {
         &self.parts.sessions
     }
 
-    /// Ends a session; its ticket lets nobody in any more. Returns it, if it has a connection.
-    pub fn kill(&self, session_id: &str) -> Option<Arc<Session>> {
+    /// Ends a session; its ticket lets nobody in any more. Runs to its end also when the caller goes away.
+    /// Returns the session, if it has a connection.
+    pub async fn kill(self: &Arc<Self>, session_id: &str) -> Option<Arc<Session>> {
         let session = self.parts.sessions.get(session_id)?;
         session.kill();
-        self.parts.events.say(Event::session_killed(&session));
+        let (this, killed) = (self.clone(), session.clone());
+        let work = tokio::spawn(async move {
+            if let Err(error) = this.parts.store.kill_session(&killed.id).await {
+                // The record of its end says so too, a moment later.
+                this.parts.metrics.store_failed();
+                error!(session_id = killed.id, %error, "kill not recorded");
+            }
+            this.parts.events.say(Event::session_killed(&killed));
+        });
+        // A panic was reported by its hook; the session is dead either way.
+        let _ = work.await;
         Some(session)
     }
 
@@ -465,6 +426,14 @@ impl Lifecycle {
         let held: Vec<Held> = self.held().drain().map(|(_, held)| held).collect();
         let shutting = held.iter().map(|held| self.shut(&held.broker, Stop::Stopping));
         futures_util::future::join_all(shutting).await;
+        self.record_again().await;
+        for _ in self.unrecorded().iter() {
+            self.parts.metrics.record_lost();
+        }
+    }
+
+    fn unrecorded(&self) -> MutexGuard<'_, Vec<(String, &'static str)>> {
+        self.unrecorded.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Every critical section is one call on the map, so a poisoned lock holds a whole one.

@@ -13,9 +13,9 @@ use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
-use prometheus_client::registry::Unit;
 
-use crate::broker::table::Table;
+use crate::broker::Protocol;
+use crate::broker::session::Sessions;
 use crate::kernel::filter::{Counters, Gate};
 use crate::metrics::{self, Metrics};
 
@@ -23,7 +23,7 @@ use crate::metrics::{self, Metrics};
 struct Observed {
     metrics: Arc<Metrics>,
     about: Arc<[(&'static str, String); 3]>,
-    table: Arc<Table>,
+    sessions: Arc<Sessions>,
     gate: Gate,
 }
 
@@ -31,10 +31,10 @@ struct Observed {
 pub fn routes(
     metrics: &Arc<Metrics>,
     about: [(&'static str, String); 3],
-    table: Arc<Table>,
+    sessions: Arc<Sessions>,
     gate: Gate,
 ) -> Router {
-    let observed = Observed { metrics: metrics.clone(), about: about.into(), table, gate };
+    let observed = Observed { metrics: metrics.clone(), about: about.into(), sessions, gate };
     Router::new()
         .route("/metrics", get(scrape))
         .route("/healthz", get(async || "ok\n"))
@@ -52,7 +52,7 @@ async fn scrape(State(observed): State<Observed>) -> Response {
             None
         }
     };
-    let scraped = Scraped { brokers: observed.table.len(), counters };
+    let scraped = Scraped { sessions: observed.sessions.clone(), counters };
     let registry = observed.metrics.registry((*observed.about).clone(), vec![Box::new(scraped)]);
     match metrics::encode(&registry) {
         Ok(page) => ([(CONTENT_TYPE, metrics::CONTENT_TYPE)], page).into_response(),
@@ -71,28 +71,39 @@ async fn ready(State(observed): State<Observed>) -> Response {
 /// What is read at scrape time.
 #[derive(Debug)]
 struct Scraped {
-    brokers: usize,
+    sessions: Arc<Sessions>,
     counters: Option<Counters>,
 }
 
 impl Collector for Scraped {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
-        let brokers = ConstGauge::new(self.brokers as i64);
-        brokers.encode(encoder.encode_descriptor(
-            "brokers_open",
-            "Brokers that are open",
-            None,
-            brokers.metric_type(),
-        )?)?;
-        let Some(counters) = self.counters else { return Ok(()) };
-        let unit: Option<&Unit> = None;
-        let kind = ConstCounter::new(0_u64).metric_type();
-        let help = "Packets that the filter saw, by verdict";
-        let mut family = encoder.encode_descriptor("filter_packets", help, unit, kind)?;
-        for verdict in Verdict::ALL {
-            let labels = [("verdict", verdict.name())];
-            ConstCounter::new(counters.get(verdict)).encode(family.encode_family(&labels)?)?;
+        self.encode_sessions(&mut encoder)?;
+        self.counters.map_or(Ok(()), |counters| encode_packets(counters, &mut encoder))
+    }
+}
+
+impl Scraped {
+    fn encode_sessions(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
+        let running: Vec<_> =
+            self.sessions.all().iter().filter(|session| session.live() > 0).cloned().collect();
+        let kind = ConstGauge::new(0_i64).metric_type();
+        let help = "Sessions that have a connection, by protocol";
+        let mut family = encoder.encode_descriptor("sessions_active", help, None, kind)?;
+        for (protocol, name) in Protocol::ALL {
+            let count = running.iter().filter(|session| session.protocol == protocol).count();
+            ConstGauge::new(count as i64).encode(family.encode_family(&[("protocol", name)])?)?;
         }
         Ok(())
     }
+}
+
+fn encode_packets(counters: Counters, encoder: &mut DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
+    let kind = ConstCounter::new(0_u64).metric_type();
+    let help = "Packets that the filter saw, by verdict";
+    let mut family = encoder.encode_descriptor("filter_packets", help, None, kind)?;
+    for verdict in Verdict::ALL {
+        let labels = [("verdict", verdict.name())];
+        ConstCounter::new(counters.get(verdict)).encode(family.encode_family(&labels)?)?;
+    }
+    Ok(())
 }

@@ -58,6 +58,14 @@ impl Answer {
         Self::json(status, &serde_json::json!({ "code": code, "message": refusal.to_string() }))
     }
 
+    /// The same with `Retry-After` (RFC 9110 section 10.2.3), in whole seconds that are enough.
+    pub fn again_after(mut self, wait: Duration) -> Self {
+        let seconds = wait.as_secs_f64().ceil();
+        // Before the empty line that ends the head.
+        self.head.insert_str(self.head.len() - 2, &format!("Retry-After: {seconds}\r\n"));
+        self
+    }
+
     /// What a page asks before it connects: the ticket is good; for how many seconds a session waits for
     /// its client to come back; and why the last try failed, if it did.
     pub fn status(broker: &Broker) -> Self {

@@ -18,8 +18,8 @@ use crate::broker::session::Session;
 use crate::metrics::Metrics;
 
 use super::listener::accept;
-use super::pump::Traffic;
 use super::session::{Shared, serve};
+use super::traffic::Traffic;
 
 /// Handle to the cores. Clones lead to the same cores.
 #[derive(Clone)]
@@ -130,10 +130,11 @@ impl Live {
 
 /// Adds what moved since the last time to session and metrics.
 fn add_up(traffic: &Traffic, session: &Session, metrics: &Metrics) {
-    let (up, down) = traffic.unreported();
+    let ((up, up_held), (down, down_held)) = (traffic.up.unreported(), traffic.down.unreported());
     session.up.fetch_add(up, Ordering::Relaxed);
     session.down.fetch_add(down, Ordering::Relaxed);
     metrics.moved((up, down));
+    metrics.throttled((up_held, down_held));
 }
 
 /// A connection that is counted.

@@ -16,8 +16,9 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, sleep, timeout};
 
-use super::buffer::{Buffer, HEADROOM};
+use super::buffer::{Buffer, HEADROOM, READ_LEN};
 use super::mail::Mailbox;
+use super::traffic::Traffic;
 use super::ws::frame::put_header;
 use super::ws::{Close, CloseCode, Control, Decoder, Opcode, Piece, ProtocolError};
 
@@ -46,12 +47,19 @@ pub enum RelayError {
     /// The client's connection failed, or ended inside a frame.
     #[error("client: {0}")]
     Client(#[source] io::Error),
-    /// The client broke the WebSocket protocol.
+    /// The client broke the WebSocket protocol, or that of the console.
     #[error("client: {0}")]
     Protocol(#[from] ProtocolError),
     /// The target's connection failed.
     #[error("target: {0}")]
     Target(#[source] io::Error),
+}
+
+impl RelayError {
+    /// What stands in front of a target may find that it was the client.
+    fn of_target(error: io::Error) -> Self {
+        error.downcast().map_or_else(Self::Target, Self::Protocol)
+    }
 }
 
 /// The times of a session; zero switches one off.
@@ -63,29 +71,6 @@ pub struct Pace {
     pub idle: Duration,
     /// Longest time in all.
     pub longest: Duration,
-}
-
-/// Payload bytes that moved.
-#[derive(Debug, Default)]
-pub struct Traffic {
-    /// Client to target.
-    pub up: Cell<u64>,
-    /// Target to client.
-    pub down: Cell<u64>,
-    reported: Cell<(u64, u64)>,
-}
-
-impl Traffic {
-    /// What moved up and down since the last call.
-    pub fn unreported(&self) -> (u64, u64) {
-        let now = (self.up.get(), self.down.get());
-        let before = self.reported.replace(now);
-        (now.0 - before.0, now.1 - before.1)
-    }
-
-    fn add(counter: &Cell<u64>, bytes: usize) {
-        counter.set(counter.get() + bytes as u64);
-    }
 }
 
 /// Time to say farewell in: finish the frame under way, send a close frame, wait for the answer.
@@ -176,16 +161,24 @@ impl Upstream {
                 Some(Piece::Ping(payload)) => mail.put(Opcode::Pong, payload).await,
                 Some(Piece::Close(_)) => return Ok(End::ClientClosed),
                 Some(Piece::Pong(_) | Piece::Data { .. }) => {}
-                None if !self.read(client).await? => return Ok(End::ClientGone),
+                None if !self.read(client, traffic).await? => return Ok(End::ClientGone),
                 None => signs.heard.set(true),
             }
         }
     }
 
     /// Waits for bytes of the client, without a buffer. `false` at its end.
-    async fn read(&mut self, client: &RefCell<impl AsyncRead + Unpin>) -> Result<bool, RelayError> {
+    async fn read(
+        &mut self,
+        client: &RefCell<impl AsyncRead + Unpin>,
+        traffic: &Traffic,
+    ) -> Result<bool, RelayError> {
         self.buffer = None;
-        let (buffer, len) = poll_fn(|cx| poll_read(client, cx)).await.map_err(RelayError::Client)?;
+        let read = poll_fn(|cx| {
+            let room = ready!(traffic.up.poll_room(cx));
+            poll_read(client, room, cx)
+        });
+        let (buffer, len) = read.await.map_err(RelayError::Client)?;
         if len == 0 && !self.decoder.is_between_frames() {
             return Err(RelayError::Client(io::ErrorKind::UnexpectedEof.into()));
         }
@@ -204,7 +197,7 @@ impl Upstream {
             self.raw.start += used;
             let Piece::Data { payload, .. } = piece else { return Ok(Some(piece)) };
             let payload = start + payload.start..start + payload.end;
-            Traffic::add(&traffic.up, payload.len());
+            traffic.up.add(payload.len());
             if self.ready.is_empty() {
                 self.ready = payload;
             } else {
@@ -232,12 +225,13 @@ async fn downstream(
         let next = poll_fn(|cx| match mail.poll_take(cx) {
             Poll::Ready((opcode, payload)) => Poll::Ready(Ok(Some(Outbox::control(opcode, &payload)))),
             Poll::Pending => {
-                let (buffer, len) = ready!(poll_read(target, cx))?;
-                Traffic::add(&traffic.down, len);
+                let room = ready!(traffic.down.poll_room(cx));
+                let (buffer, len) = ready!(poll_read(target, room, cx))?;
+                traffic.down.add(len);
                 Poll::Ready(Ok((len > 0).then(|| Outbox::frame(Opcode::Binary, buffer, len))))
             }
         });
-        match next.await.map_err(RelayError::Target)? {
+        match next.await.map_err(RelayError::of_target)? {
             Some(frame) => *out = frame,
             None => return Ok(End::TargetClosed),
         }
@@ -253,15 +247,16 @@ async fn watch(pace: &Pace, mail: &Mailbox, signs: &Signs, traffic: &Traffic) ->
         sleep(tick).await;
         let now = Instant::now();
         let over = |since: Instant, limit: Duration| !limit.is_zero() && now - since >= limit;
-        // A session that waits for its target does not read the client, and one that waits for its
-        // client cannot ping it: silence proves nothing then, and TCP_USER_TIMEOUT sees to both.
-        if signs.heard.take() || signs.target_stuck.get() || signs.client_stuck.get() {
+        // A session that waits for its target, or for its rate, does not read the client, and one that waits
+        // for its client cannot ping it: silence proves nothing then, and TCP_USER_TIMEOUT sees to it.
+        let deaf = signs.target_stuck.get() || signs.client_stuck.get() || traffic.up.is_held();
+        if signs.heard.take() || deaf {
             heard = now;
         } else if over(heard, pace.peer / 4) {
             mail.offer(Opcode::Ping, Control::default());
         }
-        if bytes != traffic.up.get() + traffic.down.get() {
-            bytes = traffic.up.get() + traffic.down.get();
+        if bytes != traffic.up.bytes() + traffic.down.bytes() {
+            bytes = traffic.up.bytes() + traffic.down.bytes();
             moved = now;
         }
         if over(heard, pace.peer) {
@@ -320,26 +315,28 @@ async fn farewell(
     let payload = close.map(|close| close.payload()).unwrap_or_default();
     Outbox::control(Opcode::Close, &payload).flush(client, &stuck).await.map_err(RelayError::Client)?;
 
+    // What still comes is nobody's, and is not held to any rate.
     let unneeded = Traffic::default();
     if upstream.closed.is_none() && !matches!(end, Ok(End::ClientClosed) | Err(RelayError::Protocol(_))) {
         while !matches!(upstream.decode(&unneeded)?, Some(Piece::Close(_))) {
-            if upstream.raw.is_empty() && !upstream.read(client).await? {
+            if upstream.raw.is_empty() && !upstream.read(client, &unneeded).await? {
                 return Ok(());
             }
         }
     }
     poll_fn(|cx| Pin::new(&mut *client.borrow_mut()).poll_shutdown(cx)).await.map_err(RelayError::Client)?;
-    while poll_fn(|cx| poll_read(client, cx)).await.map_err(RelayError::Client)?.1 > 0 {}
+    while poll_fn(|cx| poll_read(client, READ_LEN, cx)).await.map_err(RelayError::Client)?.1 > 0 {}
     Ok(())
 }
 
-/// Reads once. The buffer is borrowed only while the stream has something to say.
+/// Reads once, at most `room` bytes. The buffer is borrowed only while the stream has something to say.
 fn poll_read(
     from: &RefCell<impl AsyncRead + Unpin>,
+    room: usize,
     cx: &mut Context<'_>,
 ) -> Poll<io::Result<(Buffer, usize)>> {
     let mut buffer = Buffer::borrow();
-    let mut room = ReadBuf::new(&mut buffer[HEADROOM..]);
+    let mut room = ReadBuf::new(&mut buffer[HEADROOM..HEADROOM + room]);
     ready!(Pin::new(&mut *from.borrow_mut()).poll_read(cx, &mut room))?;
     let len = room.filled().len();
     Poll::Ready(Ok((buffer, len)))

@@ -2,6 +2,7 @@
 //! without a handshake, or an answer 101 without a target, cannot be written down.
 
 use std::net::SocketAddr;
+use std::num::NonZeroU64;
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -16,18 +17,18 @@ use crate::broker::session::{Admitted, Connection, Sessions};
 use crate::broker::sources::Sources;
 use crate::broker::table::Table;
 use crate::broker::ticket::{Claim, Token};
-use crate::broker::{Broker, Desk, Protocol, Refusal, Stop, canonical};
+use crate::broker::{Broker, Desk, Refusal, Stop, canonical};
 use crate::metrics::Metrics;
 use crate::web;
 
 use super::answer::Answer;
-use super::console::vnc::{self, Fronted, VncError};
 use super::core::Live;
+use super::far::{Far, Reach, Refused};
 use super::handshake::{Ask, HeadTimes, NoHead, Upgrade, read_head};
-use super::pump::{self, End, Pace, RelayError, Traffic};
+use super::pump::{self, End, Pace, RelayError};
 use super::socket;
 use super::stream::{self, ClientStream, NoStream, Tls};
-use super::target::tcp::{Destinations, DialError};
+use super::traffic::Traffic;
 use super::ws::{Close, CloseCode};
 
 /// What every session needs; one value for all cores.
@@ -40,18 +41,18 @@ pub struct Shared {
     pub sources: Arc<Sources>,
     /// The control side.
     pub desk: Arc<dyn Desk>,
-    /// Which targets may be dialled.
-    pub destinations: Destinations,
+    /// How targets are reached.
+    pub reach: Reach,
     /// Whether clients may speak TLS, or have to.
     pub tls: Tls,
     /// Deadlines of the request.
     pub head: HeadTimes,
-    /// Deadline of the dialling, and of each question to the control side.
-    pub dial: Duration,
-    /// Whether the gateway authenticates to consoles itself.
-    pub inject_secrets: bool,
+    /// Deadline of each question to the control side.
+    pub answer: Duration,
     /// Times of the relay.
     pub pace: Pace,
+    /// What a session may move in each direction; `None` for no limit.
+    pub bytes_per_s: Option<NonZeroU64>,
     /// Counters.
     pub metrics: Arc<Metrics>,
 }
@@ -86,7 +87,7 @@ struct Caller {
 /// Why a connection does not become a session.
 enum Otherwise {
     /// It is told why.
-    Refused(Refusal),
+    Refused(Refused),
     /// It asked for something else, and gets it.
     Answered(Answer),
     /// It left.
@@ -95,7 +96,13 @@ enum Otherwise {
 
 impl From<Refusal> for Otherwise {
     fn from(refusal: Refusal) -> Self {
-        Self::Refused(refusal)
+        Self::Refused(refusal.into())
+    }
+}
+
+impl From<Refused> for Otherwise {
+    fn from(refused: Refused) -> Self {
+        Self::Refused(refused)
     }
 }
 
@@ -103,7 +110,7 @@ impl From<NoHead> for Otherwise {
     fn from(no_head: NoHead) -> Self {
         match no_head {
             NoHead::Gone => Self::Gone,
-            NoHead::Refused(refusal) => Self::Refused(refusal),
+            NoHead::Refused(refusal) => refusal.into(),
         }
     }
 }
@@ -148,14 +155,18 @@ impl Caller {
             () = stopping => Err(Refusal::Stopping.into()),
         };
         match asked {
-            Ok(reached) => reached.accept(self).await,
+            Ok(reached) => reached.accept(self, shared).await,
             Err(Otherwise::Answered(answer)) => {
                 answer.send(&mut self.stream).await;
                 None
             }
-            Err(Otherwise::Refused(refusal)) => {
-                refused(refusal, broker, self.client, shared);
-                Answer::refusal(refusal).send(&mut self.stream).await;
+            Err(Otherwise::Refused(Refused { why, again_after })) => {
+                refused(why, broker, self.client, shared);
+                let mut answer = Answer::refusal(why);
+                if let Some(wait) = again_after {
+                    answer = answer.again_after(wait);
+                }
+                answer.send(&mut self.stream).await;
                 None
             }
             Err(Otherwise::Gone) => None,
@@ -185,11 +196,12 @@ impl Caller {
             why = broker.stopped() => Err(match why {
                 Stop::Stopping => Refusal::Stopping,
                 _ => Refusal::NoBroker,
-            }),
+            }
+            .into()),
             reached = upgraded.reach(&mut self.stream, shared) => reached,
         };
         // Only what became of a good ticket is worth telling its holder afterwards.
-        broker.note_refusal(reached.as_ref().err().copied());
+        broker.note_refusal(reached.as_ref().err().map(|refused| refused.why));
         Ok(reached?)
     }
 
@@ -222,65 +234,23 @@ struct Upgraded {
 impl Upgraded {
     /// Resolves the instance once more, dials it, and records the session. Dropped at any point before
     /// that, the ticket is as it was.
-    async fn reach(self, client: &mut ClientStream, shared: &Shared) -> Result<Reached, Refusal> {
+    async fn reach(self, client: &mut ClientStream, shared: &Shared) -> Result<Reached, Refused> {
         let Self { broker, claim, upgrade, early } = self;
         let admitted = shared.sessions.admit(claim.session())?;
         let unanswered = |_| Refusal::Unavailable;
         let target =
-            timeout(shared.dial, shared.desk.resolve(broker.clone())).await.map_err(unanswered)??;
-        let mut stream = shared.destinations.dial(&target, shared.dial).await.map_err(|error| {
-            info!(broker_id = broker.id, %error, "target not reached");
-            match error {
-                DialError::TimedOut { .. } => Refusal::TargetTimeout,
-                DialError::Refused { .. } | DialError::NotAllowed { .. } => Refusal::TargetRefused,
-            }
-        })?;
-        let _ = socket::prepare(&stream, shared.pace.peer);
-        // The secret is used for who showed a ticket, and for nobody else.
-        let inject = shared.inject_secrets && claim.hash().is_some() && speaks_rfb(target.protocol);
-        let far = match target.secret.as_ref().filter(|_| inject) {
-            None => Far::Plain(stream),
-            Some(secret) => {
-                let authenticated = vnc::authenticate(&mut stream, Some(secret.reveal()));
-                let authenticated = timeout(shared.dial, authenticated).await;
-                authenticated.map_err(|_| Refusal::TargetTimeout)?.map_err(|error| {
-                    info!(broker_id = broker.id, %error, "target not authenticated to");
-                    not_authenticated(&error)
-                })?;
-                Far::Fronted(Fronted::new(stream))
-            }
-        };
+            timeout(shared.answer, shared.desk.resolve(broker.clone())).await.map_err(unanswered)??;
+        let far = shared.reach.far(&target, claim.hash().is_some(), &broker.id).await?;
         // What moved while it was dialled is somebody else's screen by now; who left meanwhile keeps a
         // ticket that is as good as before.
         if broker.target() != target {
-            return Err(Refusal::InstanceGone);
+            return Err(Refusal::InstanceGone.into());
         } else if client.has_left() {
-            return Err(Refusal::Slow);
+            return Err(Refusal::Slow.into());
         }
         let recorded = shared.desk.begin(claim.session().clone(), claim.hash());
-        timeout(shared.dial, recorded).await.map_err(unanswered)??;
-        Ok(Reached { broker, connection: claim.enter(), admitted, target: far, upgrade, early })
-    }
-}
-
-/// The far side of a session.
-enum Far {
-    /// Its bytes are the client's.
-    Plain(TcpStream),
-    /// The gateway has authenticated to it, and lets the client in without.
-    Fronted(Fronted<TcpStream>),
-}
-
-const fn speaks_rfb(protocol: Protocol) -> bool {
-    matches!(protocol, Protocol::Vnc | Protocol::Ikvm)
-}
-
-const fn not_authenticated(error: &VncError) -> Refusal {
-    match error {
-        VncError::NotRfb => Refusal::TargetNotVnc,
-        VncError::Refused { .. } | VncError::Unsupported { .. } => Refusal::TargetSecurity,
-        VncError::PasswordNeeded | VncError::WrongPassword => Refusal::TargetPassword,
-        VncError::Io(_) => Refusal::TargetRefused,
+        timeout(shared.answer, recorded).await.map_err(unanswered)??;
+        Ok(Reached { broker, connection: claim.enter(), admitted, far, upgrade, early })
     }
 }
 
@@ -289,19 +259,28 @@ struct Reached {
     broker: Arc<Broker>,
     connection: Connection,
     admitted: Admitted,
-    target: Far,
+    far: Far,
     upgrade: Upgrade,
     early: Vec<u8>,
 }
 
 impl Reached {
-    async fn accept(self, Caller { mut stream, client }: Caller) -> Option<Connected> {
-        let Self { broker, connection, admitted, target, upgrade, early } = self;
-        stream.write_all(upgrade.answer()).await.ok()?;
-        stream.flush().await.ok()?;
+    async fn accept(self, Caller { mut stream, client }: Caller, shared: &Shared) -> Option<Connected> {
+        let Self { broker, connection, admitted, far, upgrade, early } = self;
+        if connection.is_first() {
+            shared.metrics.session_began(connection.session().protocol);
+        }
+        let answered = async {
+            stream.write_all(upgrade.answer()).await?;
+            stream.flush().await
+        };
+        if answered.await.is_err() {
+            ended(connection, CLIENT_GONE, shared);
+            return None;
+        }
         // The queue is bounded for the picture's sake only; it works without.
         let _ = socket::bound_queue(stream.get_ref());
-        Some(Connected { broker, connection, _admitted: admitted, stream, target, client, early })
+        Some(Connected { broker, connection, _admitted: admitted, stream, far, client, early })
     }
 }
 
@@ -312,18 +291,18 @@ struct Connected {
     connection: Connection,
     _admitted: Admitted,
     stream: ClientStream,
-    target: Far,
+    far: Far,
     client: SocketAddr,
     early: Vec<u8>,
 }
 
 impl Connected {
     async fn relay(self, shared: &Shared, live: &Live) {
-        let Self { broker, connection, _admitted, stream, target, client, early } = self;
+        let Self { broker, connection, _admitted, stream, far, client, early } = self;
         let session = connection.session().clone();
         info!(broker_id = broker.id, session_id = session.id, instance_id = broker.instance_id, %client, "session begins");
         let began = Instant::now();
-        let traffic = Rc::new(Traffic::default());
+        let traffic = Rc::new(Traffic::new(shared.bytes_per_s.map(|limit| session.rates(limit))));
         let counted = live.count(&traffic, &session, shared.metrics.clone());
         let (broker_stopped, connection_stopped) = (broker.stopped(), connection.stopped());
         let stop = async move {
@@ -332,27 +311,33 @@ impl Connected {
                 why = connection_stopped => farewell(why),
             }
         };
-        let end = match target {
+        let end = match far {
             Far::Plain(target) => pump::run(stream, target, &early, &shared.pace, &traffic, stop).await,
             Far::Fronted(target) => pump::run(stream, target, &early, &shared.pace, &traffic, stop).await,
         };
         drop(counted);
-        drop(connection);
         let name = end_name(&end);
         shared.metrics.ended(name);
-        shared.desk.end(session.clone(), name);
+        ended(connection, name, shared);
         info!(
             broker_id = broker.id,
             session_id = session.id,
             %client,
             end = name,
             error = end.as_ref().err().map(ToString::to_string),
-            up_bytes = traffic.up.get(),
-            down_bytes = traffic.down.get(),
+            up_bytes = traffic.up.bytes(),
+            down_bytes = traffic.down.bytes(),
             seconds = began.elapsed().as_secs(),
             "session ended"
         );
     }
+}
+
+/// A connection that was recorded is out, and that is recorded too.
+fn ended(connection: Connection, end: &'static str, shared: &Shared) {
+    let session = connection.session().clone();
+    connection.end(end);
+    shared.desk.end(session, end);
 }
 
 /// Close code of a connection whose place a newer one took, from the range of applications (RFC 6455
@@ -370,10 +355,12 @@ fn farewell(why: Stop) -> Close {
     }
 }
 
+const CLIENT_GONE: &str = "client_gone";
+
 /// The names of all ends, in records and metrics.
 pub const END_NAMES: [&str; 12] = [
     "client_closed",
-    "client_gone",
+    CLIENT_GONE,
     "client_silent",
     "target_closed",
     "idle",

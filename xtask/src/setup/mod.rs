@@ -16,6 +16,7 @@ use crate::{exec, signals, terminal, workspace};
 use apt::{Apt, Origin};
 pub(crate) use needs::Level;
 use needs::Missing;
+use sources::Source;
 pub(crate) use toolchain::Compiler;
 
 /// Installs what `run` needs, or with --test also what the tests need; does nothing when all is there.
@@ -53,6 +54,13 @@ pub(crate) fn ensure(level: Level, consent: Consent) -> Result<Compiler> {
         bail!("still missing: {}{}", missing.what.join(", "), by_hand(&missing));
     }
     Ok(missing.compiler.context("a compiler that is not missing was chosen")?.compiler)
+}
+
+/// This machine's package sources that serve the release, the main one first.
+pub(crate) fn debian_entries(codename: &str) -> Vec<Source> {
+    let mut entries = sources::serving(&sources::read_all(), codename);
+    entries.sort_by_key(|entry| !entry.suites.iter().any(|suite| suite == codename));
+    entries
 }
 
 /// The compiler for the kernel programs, if it is ready.

@@ -27,7 +27,7 @@ struct Need {
     present: fn() -> bool,
 }
 
-const NEEDS: [Need; 17] = [
+const NEEDS: [Need; 18] = [
     Need {
         level: Level::Build,
         what: "a C compiler (SQLite is C)",
@@ -113,6 +113,12 @@ const NEEDS: [Need; 17] = [
         what: "noVNC as Debian ships it",
         packages: &["novnc"],
         present: || Path::new("/usr/share/novnc/vnc.html").exists(),
+    },
+    Need {
+        level: Level::Test,
+        what: "debootstrap (for test --bare)",
+        packages: &["debootstrap"],
+        present: || exec::find("debootstrap").is_some(),
     },
     Need {
         level: Level::Test,

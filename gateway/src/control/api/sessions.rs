@@ -80,7 +80,7 @@ pub async fn kill(
     id: Result<Path<String>, PathRejection>,
 ) -> Result<StatusCode, Problem> {
     let Path(id) = id?;
-    match api.lifecycle.kill(&id) {
+    match api.lifecycle.kill(&id).await {
         Some(_) => Ok(StatusCode::NO_CONTENT),
         None => Err(Problem::no_session(&id)),
     }

@@ -10,9 +10,9 @@ use crate::broker::session::{Origin, Session};
 use crate::broker::ticket::Ticket;
 use crate::broker::{Broker, Target};
 use crate::control::inventory::InventoryError;
-use crate::control::store::{BrokerRow, StoreError, TicketRow, WallTime};
+use crate::control::store::{BrokerRow, LastSession, StoreError, TicketRow, WallTime};
 
-use super::{Held, Lifecycle};
+use super::Lifecycle;
 
 /// What became of the brokers that the store had open.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -105,7 +105,7 @@ impl Lifecycle {
             warn!(broker_id = row.broker_id, %error, "filter not opened again");
             return Ok(Err("not opened"));
         }
-        self.hold(Held { broker, door, lease, expires_at: row.expires_at });
+        self.hold(broker, door, lease, row.expires_at);
         Ok(Ok(()))
     }
 
@@ -115,13 +115,17 @@ impl Lifecycle {
         let expires = now.deadline(row.expires_at, longest);
         let broker = self.broker_of(row, target, expires);
         for TicketRow { hash, expires_at, session } in tickets {
-            let session = session.map(|(id, client, ended_at)| {
+            let session = session.map(|LastSession { id, client, ended_at, killed }| {
                 let origin = Origin {
                     broker_id: broker.id.clone(),
                     instance_id: broker.instance_id.clone(),
                     protocol: broker.protocol,
                 };
-                Session::recovered(id, origin, client, now.past(ended_at))
+                let session = Session::recovered(id, origin, client, now.past(ended_at));
+                if killed {
+                    session.kill();
+                }
+                session
             });
             let ticket = Ticket { hash, expires: now.deadline(expires_at, longest), session };
             broker.restore_ticket(ticket, now.monotonic);

@@ -7,6 +7,7 @@ use ipnet::IpNet;
 use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 
+use super::session::KILLED;
 use super::{Store, StoreError, WallTime, failed};
 
 /// A broker, as it is recorded.
@@ -35,8 +36,21 @@ pub struct TicketRow {
     pub hash: [u8; 32],
     /// When its session has to have begun.
     pub expires_at: WallTime,
-    /// The session that it let in, the client of that session, and when that ended.
-    pub session: Option<(String, IpAddr, WallTime)>,
+    /// The session that it let in.
+    pub session: Option<LastSession>,
+}
+
+/// The session of a ticket, as it was when the daemon before this one ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LastSession {
+    /// Its id.
+    pub id: String,
+    /// Where it came from.
+    pub client: IpAddr,
+    /// When it ended.
+    pub ended_at: WallTime,
+    /// It was killed: nobody comes back into it.
+    pub killed: bool,
 }
 
 /// A port that closed lately.
@@ -93,7 +107,7 @@ impl Store {
     /// See [`StoreError`]; nothing is recorded then.
     pub async fn add_broker(&self, row: &BrokerRow, ticket: &[u8; 32]) -> Result<(), StoreError> {
         const WHAT: &str = "add broker";
-        let mut write = self.pool.begin().await.map_err(failed(WHAT))?;
+        let mut write = self.write().await.map_err(failed(WHAT))?;
         let broker = "INSERT INTO broker (broker_id, instance_id, broker_ip, broker_port, client, tickets, \
                       created_at, expires_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
         sqlx::query(broker)
@@ -123,7 +137,7 @@ impl Store {
         expires_at: WallTime,
     ) -> Result<(), StoreError> {
         const WHAT: &str = "add ticket";
-        let mut write = self.pool.begin().await.map_err(failed(WHAT))?;
+        let mut write = self.write().await.map_err(failed(WHAT))?;
         insert_ticket(&mut write, broker_id, ticket, expires_at).await.map_err(failed(WHAT))?;
         sqlx::query("UPDATE broker SET expires_at = MAX(expires_at, $2) WHERE broker_id = $1")
             .bind(broker_id)
@@ -173,7 +187,8 @@ impl Store {
     /// See [`StoreError`].
     pub async fn tickets(&self, broker_id: &str) -> Result<Vec<TicketRow>, StoreError> {
         const WHAT: &str = "list tickets";
-        let query = "SELECT ticket.hash, ticket.expires_at, ticket.session_id, session.client, session.ended_at \
+        let query = "SELECT ticket.hash, ticket.expires_at, ticket.session_id, session.client, \
+                     session.ended_at, session.end_reason \
                      FROM ticket LEFT JOIN session ON session.session_id = ticket.session_id \
                      WHERE ticket.broker_id = $1";
         let rows = sqlx::query(query).bind(broker_id).fetch_all(&self.pool).await.map_err(failed(WHAT))?;
@@ -182,7 +197,12 @@ impl Store {
             let session: Option<String> = row.try_get("session_id")?;
             let ended_at: Option<i64> = row.try_get("ended_at")?;
             let ended_at = ended_at.map_or(now, |at| WallTime(at.min(now.0)));
-            let session = session.map(|id| Ok::<_, sqlx::Error>((id, parsed(row, "client")?, ended_at)));
+            let reason: Option<&str> = row.try_get("end_reason")?;
+            let killed = reason == Some(KILLED);
+            let last = |id| {
+                Ok::<_, sqlx::Error>(LastSession { id, client: parsed(row, "client")?, ended_at, killed })
+            };
+            let session = session.map(last);
             let hash: &str = row.try_get("hash")?;
             let hash = unhex(hash).ok_or_else(|| sqlx::Error::Decode("ticket.hash is no hash".into()))?;
             Ok(TicketRow {

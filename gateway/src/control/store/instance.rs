@@ -60,7 +60,7 @@ impl Store {
     /// See [`StoreError`].
     pub async fn put_instance(&self, row: &InstanceRow) -> Result<bool, StoreError> {
         const WHAT: &str = "put instance";
-        let mut write = self.pool.begin().await.map_err(failed(WHAT))?;
+        let mut write = self.write().await.map_err(failed(WHAT))?;
         let known = sqlx::query("SELECT 1 FROM instance WHERE instance_id = $1").bind(&row.instance_id);
         let known = known.fetch_optional(&mut *write).await.map_err(failed(WHAT))?.is_some();
         let put = "INSERT INTO instance (instance_id, hypervisor, host, graphics_port, graphics_protocol, \
@@ -89,7 +89,7 @@ impl Store {
     pub async fn put_instances(&self, rows: &[InstanceRow]) -> Result<Imported, StoreError> {
         const WHAT: &str = "put instances";
         let now = WallTime::now().0;
-        let mut write = self.pool.begin().await.map_err(failed(WHAT))?;
+        let mut write = self.write().await.map_err(failed(WHAT))?;
         let before = count(&mut write).await.map_err(failed(WHAT))?;
         for batch in rows.chunks(BATCH) {
             let mut put = QueryBuilder::new(
@@ -150,13 +150,14 @@ impl Store {
     pub async fn instances_at(&self, offset: u32, limit: u32) -> Result<(Vec<InstanceRow>, u64), StoreError> {
         const WHAT: &str = "list instances";
         // Of one moment: both in one transaction.
-        let mut look = self.pool.begin().await.map_err(failed(WHAT))?;
+        let mut look = self.look().await.map_err(failed(WHAT))?;
         let count = sqlx::query_scalar("SELECT COUNT(*) FROM instance").fetch_one(&mut *look).await;
         let count: i64 = count.map_err(failed(WHAT))?;
         let query = format!("SELECT {COLUMNS} FROM instance ORDER BY instance_id LIMIT $1 OFFSET $2");
         let query = sqlx::query(sqlx::AssertSqlSafe(query)).bind(limit).bind(offset);
-        let rows = query.fetch_all(&mut *look).await;
-        let rows = rows.and_then(|rows| rows.iter().map(read).collect()).map_err(failed(WHAT))?;
+        let rows = query.fetch_all(&mut *look).await.map_err(failed(WHAT))?;
+        look.rollback().await.map_err(failed(WHAT))?;
+        let rows = rows.iter().map(read).collect::<Result<_, _>>().map_err(failed(WHAT))?;
         Ok((rows, count.unsigned_abs()))
     }
 

@@ -6,6 +6,7 @@ mod instance;
 mod session;
 #[cfg(test)]
 mod tests;
+mod transaction;
 
 use std::path::Path;
 use std::time::Duration;
@@ -14,7 +15,7 @@ use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
 };
 
-pub use broker::{BrokerRow, Rest, TicketRow};
+pub use broker::{BrokerRow, LastSession, Rest, TicketRow};
 pub use instance::{Imported, InstanceRow};
 pub use session::SessionRow;
 

@@ -37,6 +37,9 @@ pub struct SessionRow {
     pub end_reason: Option<String>,
 }
 
+/// The end that no connection follows; it stands in the record before the session has ended.
+pub(super) const KILLED: &str = "killed";
+
 fn read(row: &SqliteRow) -> Result<SessionRow, sqlx::Error> {
     let ended_at: Option<i64> = row.try_get("ended_at")?;
     Ok(SessionRow {
@@ -56,7 +59,7 @@ fn read(row: &SqliteRow) -> Result<SessionRow, sqlx::Error> {
 
 impl Store {
     /// Records that a connection comes into a session, and binds the ticket to it. Returns `false`, and
-    /// records nothing, if the ticket was used by another session.
+    /// records nothing, if the ticket was used by another session, or the session was killed.
     ///
     /// # Errors
     /// See [`StoreError`]; nothing is recorded then.
@@ -66,31 +69,44 @@ impl Store {
         hash: Option<&[u8; 32]>,
     ) -> Result<bool, StoreError> {
         const WHAT: &str = "begin session";
-        let mut write = self.pool.begin().await.map_err(failed(WHAT))?;
+        let mut write = self.write().await.map_err(failed(WHAT))?;
         if let Some(hash) = hash
             && !use_ticket(&mut write, hash, &session.id).await.map_err(failed(WHAT))?
         {
+            write.rollback().await.map_err(failed(WHAT))?;
             return Ok(false);
         }
         let put = "INSERT INTO session (session_id, broker_id, instance_id, graphics_protocol, client, \
                    connections, up_bytes, down_bytes, started_at) VALUES ($1, $2, $3, $4, $5, 1, 0, 0, $6) \
                    ON CONFLICT (session_id) DO UPDATE SET connections = session.connections + 1, \
-                   ended_at = NULL, end_reason = NULL";
-        sqlx::query(put)
+                   ended_at = NULL, end_reason = NULL WHERE session.end_reason IS DISTINCT FROM $7";
+        let put = sqlx::query(put)
             .bind(&session.id)
             .bind(&session.broker_id)
             .bind(&session.instance_id)
             .bind(session.protocol.name())
             .bind(session.client.to_string())
             .bind(WallTime::now().0)
+            .bind(KILLED)
             .execute(&mut *write)
             .await
             .map_err(failed(WHAT))?;
         write.commit().await.map_err(failed(WHAT))?;
-        Ok(true)
+        Ok(put.rows_affected() == 1)
     }
 
-    /// Records what a session moved so far, and its end if it has no connection any more.
+    /// Records that a session was killed, before it ended: its ticket is good for nothing from now on,
+    /// also after a crash.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn kill_session(&self, id: &str) -> Result<(), StoreError> {
+        let kill = sqlx::query("UPDATE session SET end_reason = $2 WHERE session_id = $1");
+        kill.bind(id).bind(KILLED).execute(&self.pool).await.map_err(failed("kill session"))?;
+        Ok(())
+    }
+
+    /// Records what a session moved so far, and its end if it has no connection any more. Can be repeated.
     ///
     /// # Errors
     /// See [`StoreError`].
@@ -99,14 +115,16 @@ impl Store {
             i64::try_from(counter.load(Ordering::Relaxed)).unwrap_or(i64::MAX)
         };
         let over = session.live() == 0;
-        let update = "UPDATE session SET up_bytes = $2, down_bytes = $3, ended_at = $4, end_reason = $5 \
+        let update = "UPDATE session SET up_bytes = $2, down_bytes = $3, ended_at = $4, \
+                      end_reason = CASE WHEN end_reason = $6 THEN end_reason ELSE $5 END \
                       WHERE session_id = $1";
         let update = sqlx::query(update)
             .bind(&session.id)
             .bind(bytes(&session.up))
             .bind(bytes(&session.down))
             .bind(over.then(|| WallTime::now().0))
-            .bind(over.then_some(end));
+            .bind(over.then_some(end))
+            .bind(KILLED);
         update.execute(&self.pool).await.map_err(failed("end session"))?;
         Ok(())
     }
@@ -116,9 +134,9 @@ impl Store {
     /// # Errors
     /// See [`StoreError`].
     pub async fn end_all_sessions(&self, end: &str) -> Result<u64, StoreError> {
-        let end = sqlx::query("UPDATE session SET ended_at = $1, end_reason = $2 WHERE ended_at IS NULL")
-            .bind(WallTime::now().0)
-            .bind(end);
+        let all = "UPDATE session SET ended_at = $1, end_reason = COALESCE(end_reason, $2) \
+                   WHERE ended_at IS NULL";
+        let end = sqlx::query(all).bind(WallTime::now().0).bind(end);
         Ok(end.execute(&self.pool).await.map_err(failed("end sessions"))?.rows_affected())
     }
 

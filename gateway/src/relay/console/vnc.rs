@@ -9,7 +9,7 @@ mod challenge;
 mod fronted;
 
 pub use authenticate::{VncError, authenticate};
-pub use fronted::{BadAnswer, Fronted};
+pub use fronted::Fronted;
 
 /// Security type None (RFC 6143 section 7.2.1).
 const NONE: u8 = 1;

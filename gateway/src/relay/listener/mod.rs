@@ -38,6 +38,14 @@ const BACKLOG: i32 = 1024;
 /// # Errors
 /// What the system said, with the address.
 pub fn bind(address: SocketAddr) -> std::io::Result<std::net::TcpListener> {
+    let socket = socket(address)?;
+    socket.listen(BACKLOG)?;
+    socket.set_nonblocking(true)?;
+    Ok(socket.into())
+}
+
+/// A socket that is bound to `address`, and does not listen yet.
+fn socket(address: SocketAddr) -> std::io::Result<socket2::Socket> {
     let socket = socket2::Socket::new(
         socket2::Domain::for_address(address),
         socket2::Type::STREAM,
@@ -49,7 +57,5 @@ pub fn bind(address: SocketAddr) -> std::io::Result<std::net::TcpListener> {
     // Sessions of an earlier broker on this port may still be closing.
     socket.set_reuse_address(true)?;
     socket.bind(&address.into())?;
-    socket.listen(BACKLOG)?;
-    socket.set_nonblocking(true)?;
-    Ok(socket.into())
+    Ok(socket)
 }

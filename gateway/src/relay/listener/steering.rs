@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 
 use crate::broker::{BoxFuture, Door, Doors};
 
-use super::bind;
+use super::{bind, socket};
 
 /// The sockets of one core.
 #[derive(Debug)]
@@ -36,12 +36,15 @@ fn has_no_ipv6(error: &std::io::Error) -> bool {
     matches!(error.raw_os_error(), Some(nix::libc::EAFNOSUPPORT | nix::libc::EADDRNOTAVAIL))
 }
 
-/// Nothing is to be done for a single broker: its map entry opens filter and steering both.
+/// Nothing stays to be done for a single broker: its map entry opens filter and steering both.
 pub struct Steered;
 
 impl Doors for Steered {
-    fn open(&self, _: SocketAddr) -> BoxFuture<'_, std::io::Result<Door>> {
-        Box::pin(async { Ok(Box::new(()) as Door) })
+    fn open(&self, endpoint: SocketAddr) -> BoxFuture<'_, std::io::Result<Door>> {
+        // Steering comes before sockets: without a look, the port of somebody else's service would be
+        // taken away from it. A socket that is bound and does not listen is in nobody's way.
+        let free = socket(endpoint).map(drop);
+        Box::pin(async { free.map(|()| Box::new(()) as Door) })
     }
 
     fn name(&self) -> &'static str {

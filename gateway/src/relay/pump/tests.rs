@@ -25,7 +25,7 @@ fn bench(room: usize, pace: Pace, early: &[u8], stop: impl Future<Output = Close
     let pump = Box::pin(async move {
         let traffic = Traffic::default();
         let end = run(client_side, target_side, &early, &pace, &traffic, stop).await;
-        (end, (traffic.up.get(), traffic.down.get()))
+        (end, (traffic.up.bytes(), traffic.down.bytes()))
     });
     Bench { client, target, pump }
 }
@@ -390,5 +390,5 @@ async fn what_a_target_says_last_arrives_though_it_takes_nothing_more() {
     };
     let (end, ()) = tokio::join!(pump, script);
     assert_eq!(end.expect("no error"), End::TargetClosed);
-    assert_eq!(traffic.down.get(), 50_000);
+    assert_eq!(traffic.down.bytes(), 50_000);
 }

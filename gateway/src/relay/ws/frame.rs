@@ -67,6 +67,10 @@ pub enum ProtocolError {
     /// A text message or a close reason that is not UTF-8 (section 8.1).
     #[error("text is not UTF-8")]
     NotUtf8,
+    /// What the frames carry breaks the protocol of the console. Nobody here looks at that: it is what stands
+    /// in front of a target that does, and says so with this inside of an [`std::io::Error`].
+    #[error("{0}")]
+    Console(&'static str),
 }
 
 impl ProtocolError {

@@ -8,6 +8,7 @@ use std::task::{Context, Poll, Waker};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::{NONE, VERSION_LEN, Version};
+use crate::relay::ws::ProtocolError;
 
 /// A target that was authenticated to, as a client finds it: it offers RFB 3.8 and security type None, and
 /// no other (RFC 6143 sections 7.1.1 to 7.1.3 and 7.2.1). What is read from it is for the client, what is
@@ -20,7 +21,8 @@ use super::{NONE, VERSION_LEN, Version};
 /// no deadline.
 ///
 /// # Errors
-/// Reads and writes fail with [`io::ErrorKind::InvalidData`] around a [`BadAnswer`] once a client gave one.
+/// Reads and writes fail with [`io::ErrorKind::InvalidData`] around a [`ProtocolError`] once a client
+/// answered badly: the fault is the client's, though it shows at the target's side.
 #[derive(Debug)]
 pub struct Fronted<S> {
     target: S,
@@ -28,16 +30,10 @@ pub struct Fronted<S> {
     front: Option<Box<Front>>,
 }
 
-/// What a client may not answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum BadAnswer {
-    /// A ProtocolVersion that is not 3.3, 3.7 or 3.8, or none at all.
-    #[error("client answered with no version of RFB that there is")]
-    Version,
-    /// Another security type than None.
-    #[error("client chose security type {0}, which was not offered")]
-    Security(u8),
-}
+/// What a client may not answer: a ProtocolVersion that is not 3.3, 3.7 or 3.8, or none at all; another
+/// security type than None.
+const NO_VERSION: ProtocolError = ProtocolError::Console("there is no such version of RFB");
+const NOT_OFFERED: ProtocolError = ProtocolError::Console("this security type of RFB was not offered");
 
 impl<S> Fronted<S> {
     /// `target` waits for ClientInit.
@@ -71,7 +67,7 @@ enum Step {
     /// Nothing.
     Done,
     /// Nothing any more: it answered badly.
-    Refused(BadAnswer),
+    Refused(ProtocolError),
     /// Nothing any more: its side was shut down.
     Left,
 }
@@ -101,7 +97,7 @@ impl Front {
     fn hear_version(&mut self, mut so_far: Vec<u8>, byte: u8) -> Step {
         so_far.push(byte);
         match Version::ALL.into_iter().find(|version| version.message().starts_with(&so_far)) {
-            None => Step::Refused(BadAnswer::Version),
+            None => Step::Refused(NO_VERSION),
             Some(_) if so_far.len() < VERSION_LEN => Step::Version(so_far),
             Some(Version::V3_3) => {
                 // It is told, not asked, and there is no result.
@@ -117,7 +113,7 @@ impl Front {
 
     fn hear_security(&mut self, version: Version, choice: u8) -> Step {
         if choice != NONE {
-            return Step::Refused(BadAnswer::Security(choice));
+            return Step::Refused(NOT_OFFERED);
         }
         if version == Version::V3_8 {
             // SecurityResult; RFB 3.7 has none for None.

@@ -12,7 +12,8 @@ use tokio::time::timeout;
 
 use super::super::tests::run;
 use super::*;
-use crate::relay::pump::{self, End, Pace, Traffic};
+use crate::relay::pump::{self, End, Pace, RelayError};
+use crate::relay::traffic::Traffic;
 
 /// What a client of each version says up to its choice, and what it hears by then.
 const CLIENTS: [(&[u8], &[u8]); 3] = [
@@ -135,17 +136,17 @@ proptest! {
 
 #[test]
 fn a_bad_answer_is_named() {
-    let check = |says: &[u8], expected: BadAnswer| {
+    let check = |says: &[u8], expected: ProtocolError| {
         let (near, _far) = duplex(64);
         let error = run(async { Fronted::new(near).write_all(says).await }).expect_err("a bad answer");
-        let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<BadAnswer>());
+        let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<ProtocolError>());
         assert_eq!(inner, Some(&expected), "{says:?}: {error}");
     };
-    check(b"RFB 003.005\n", BadAnswer::Version);
-    check(b"RFB 003.889\n", BadAnswer::Version);
-    check(b"GET / HTTP/1.1", BadAnswer::Version);
-    check(b"RFB 003.008\n\x02", BadAnswer::Security(2));
-    check(b"RFB 003.007\n\0", BadAnswer::Security(0));
+    check(b"RFB 003.005\n", NO_VERSION);
+    check(b"RFB 003.889\n", NO_VERSION);
+    check(b"GET / HTTP/1.1", NO_VERSION);
+    check(b"RFB 003.008\n\x02", NOT_OFFERED);
+    check(b"RFB 003.007\n\0", NOT_OFFERED);
 }
 
 #[test]
@@ -271,6 +272,30 @@ fn the_pump_runs_it() {
         assert_eq!(end.expect("no error"), End::TargetClosed);
         assert_eq!(heard_by_client, [CLIENTS[2].1, FROM_TARGET].concat());
         assert_eq!(heard_by_target, FROM_CLIENT);
+    });
+}
+
+/// The fault is told by close code and end, though it is the target's side that fails.
+#[test]
+fn the_pump_blames_the_client() {
+    run(async {
+        let (mut client, client_side) = duplex(1024);
+        let (near, mut far) = duplex(1024);
+        let pace = Pace { peer: Duration::ZERO, idle: Duration::ZERO, longest: Duration::ZERO };
+        let traffic = Traffic::default();
+        let pump = pump::run(client_side, Fronted::new(near), &[], &pace, &traffic, pending());
+        let play = async {
+            client.write_all(b"\x82\x8c\0\0\0\0RFB 009.009\n").await.expect("writes");
+            let mut heard = Vec::new();
+            client.read_to_end(&mut heard).await.expect("reads");
+            drop(client);
+            heard
+        };
+        let (end, heard) = tokio::join!(pump, play);
+        assert!(matches!(end, Err(RelayError::Protocol(NO_VERSION))), "{end:?}");
+        // Close code 1002 (RFC 6455 section 7.4.1).
+        assert_eq!(heard, b"\x82\x0cRFB 003.008\n\x88\x21\x03\xeathere is no such version of RFB");
+        assert_eq!(far.read(&mut [0]).await.expect("reads"), 0);
     });
 }
 

@@ -1,0 +1,116 @@
+//! The far side of a session: a target that was dialled, and authenticated to where the gateway does that.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tracing::info;
+
+use crate::broker::passwords::{Passwords, Turn};
+use crate::broker::{Protocol, Refusal, Secret, Target};
+
+use super::console::vnc::{self, Fronted, VncError};
+use super::socket;
+use super::target::tcp::{Destinations, DialError};
+
+/// A target that is there.
+pub enum Far {
+    /// Its bytes are the client's.
+    Plain(TcpStream),
+    /// The gateway has authenticated to it, and lets the client in without.
+    Fronted(Fronted<TcpStream>),
+}
+
+/// How targets are reached.
+pub struct Reach {
+    /// Which may be dialled.
+    pub destinations: Destinations,
+    /// Deadline of each step.
+    pub within: Duration,
+    /// A dead target is noticed within this; zero leaves it to TCP.
+    pub peer: Duration,
+    /// Whether the gateway authenticates to consoles itself.
+    pub inject_secrets: bool,
+    /// Those that targets refused lately.
+    pub passwords: Arc<Passwords>,
+}
+
+/// Why a client is not let in, and when to come again, if that is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Refused {
+    /// Why.
+    pub why: Refusal,
+    /// It is of no use before.
+    pub again_after: Option<Duration>,
+}
+
+impl From<Refusal> for Refused {
+    fn from(why: Refusal) -> Self {
+        Self { why, again_after: None }
+    }
+}
+
+/// The password of a target is not right, and is not tried again for so long.
+const fn not_now(wait: Duration) -> Refused {
+    Refused { why: Refusal::TargetPassword, again_after: Some(wait) }
+}
+
+impl Reach {
+    /// Dials `target` for somebody who showed a ticket, or did not. `broker_id` is for the log.
+    ///
+    /// # Errors
+    /// [`Refusal::TargetRefused`], [`Refusal::TargetTimeout`]; [`Refusal::TargetNotVnc`],
+    /// [`Refusal::TargetSecurity`] and [`Refusal::TargetPassword`] where the gateway authenticates.
+    pub async fn far(&self, target: &Target, ticket: bool, broker_id: &str) -> Result<Far, Refused> {
+        // The secret is used for who showed a ticket, and for nobody else.
+        let inject = self.inject_secrets && ticket && speaks_rfb(target.protocol);
+        let Some(secret) = target.secret.as_ref().filter(|_| inject) else {
+            return Ok(Far::Plain(self.dial(target, broker_id).await?));
+        };
+        let turn = timeout(self.within, self.passwords.turn(target)).await;
+        let turn = turn.map_err(|_| Refusal::TargetTimeout)?.map_err(not_now)?;
+        let stream = self.dial(target, broker_id).await?;
+        self.authenticate(stream, secret, turn, broker_id).await
+    }
+
+    async fn dial(&self, target: &Target, broker_id: &str) -> Result<TcpStream, Refusal> {
+        let stream = self.destinations.dial(target, self.within).await.map_err(|error| {
+            info!(broker_id, %error, "target not reached");
+            match error {
+                DialError::TimedOut { .. } => Refusal::TargetTimeout,
+                DialError::Refused { .. } | DialError::NotAllowed { .. } => Refusal::TargetRefused,
+            }
+        })?;
+        // A connection that ended already is noticed at its first read.
+        let _ = socket::prepare(&stream, self.peer);
+        Ok(stream)
+    }
+
+    async fn authenticate(
+        &self,
+        mut stream: TcpStream,
+        secret: &Secret,
+        turn: Turn,
+        broker_id: &str,
+    ) -> Result<Far, Refused> {
+        let authenticated = vnc::authenticate(&mut stream, Some(secret.reveal()));
+        let authenticated = timeout(self.within, authenticated).await.map_err(|_| Refusal::TargetTimeout)?;
+        let Err(error) = authenticated else {
+            turn.accepted();
+            return Ok(Far::Fronted(Fronted::new(stream)));
+        };
+        info!(broker_id, %error, "target not authenticated to");
+        Err(match error {
+            VncError::NotRfb => Refusal::TargetNotVnc.into(),
+            VncError::Refused { .. } | VncError::Unsupported { .. } => Refusal::TargetSecurity.into(),
+            VncError::PasswordNeeded => Refusal::TargetPassword.into(),
+            VncError::WrongPassword => not_now(turn.refused()),
+            VncError::Io(_) => Refusal::TargetRefused.into(),
+        })
+    }
+}
+
+const fn speaks_rfb(protocol: Protocol) -> bool {
+    matches!(protocol, Protocol::Vnc | Protocol::Ikvm)
+}
