@@ -75,9 +75,10 @@ const commands = {
     return { state };
   },
 
-  /** -> {width, height, rgb}: the framebuffer as the page holds it, 3 bytes per pixel in base64, rows from the top. */
-  async pixels() {
-    return page.locator(CANVAS).evaluate((canvas) => {
+  /** {selector?} -> {width, height, rgb}: the framebuffer as the page holds it, 3 bytes per pixel in base64, rows
+   *  from the top. */
+  async pixels({ selector = CANVAS }) {
+    return page.locator(selector).evaluate((canvas) => {
       const { width, height } = canvas;
       if (width === 0 || height === 0) return { width, height, rgb: '' };
       const rgba = canvas.getContext('2d').getImageData(0, 0, width, height).data;
@@ -95,6 +96,11 @@ const commands = {
       }
       return { width, height, rgb: pieces.join('') };
     }, undefined, { timeout: ACTION_MS });
+  },
+
+  /** {selector, timeout_ms}, once the page shows such a thing. */
+  async wait_for({ selector, timeout_ms = ACTION_MS }) {
+    await page.locator(selector).waitFor({ state: 'visible', timeout: timeout_ms });
   },
 
   /** {key, selector?}: a Playwright key such as "a", "Enter", "Control+Alt+Delete", into the screen or `selector`. */

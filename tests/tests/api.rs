@@ -1,9 +1,7 @@
 //! The control API from the outside: what is asked wrongly is answered clearly, and changes nothing.
 
-use std::process::{Command, Output};
-
 use portcullis_tests::behind_every_gate;
-use portcullis_tests::gateway::{BODY_MAX, Broker, Gateway, agent, call, padded, program};
+use portcullis_tests::gateway::{BODY_MAX, Broker, Gateway, agent, call, padded};
 use portcullis_tests::process::descriptors;
 use portcullis_tests::target::Target;
 use portcullis_tests::wait_for;
@@ -167,16 +165,10 @@ fn lists_come_in_parts(backend: &str) {
     assert!(!gateway.api().get("/v1/instances").1.to_string().contains("secret12"));
 }
 
-fn command_line(gateway: &Gateway, folder: &std::path::Path, arguments: &[&str]) -> Output {
-    let mut command = Command::new(program());
-    command.args(arguments).env("PORTCULLIS_URL", &gateway.api().url);
-    command.env("PORTCULLIS_KEY_FILE", folder.join("state/api.key")).output().expect("runs")
-}
-
 fn the_command_line_does_what_the_api_does(backend: &str) {
-    let (folder, gateway) = gateway(backend);
+    let (_folder, gateway) = gateway(backend);
     let ask = |arguments: &[&str]| {
-        let output = command_line(&gateway, folder.path(), arguments);
+        let output = gateway.command_line().args(arguments).output().expect("runs");
         let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("text");
         (output.status.code(), text(output.stdout), text(output.stderr))
     };
@@ -208,9 +200,9 @@ fn the_command_line_does_what_the_api_does(backend: &str) {
 }
 
 fn sessions_are_shown_and_ended_by_the_command_line(backend: &str) {
-    let (folder, gateway) = gateway(backend);
+    let (_folder, gateway) = gateway(backend);
     let ask = |arguments: &[&str]| {
-        let output = command_line(&gateway, folder.path(), arguments);
+        let output = gateway.command_line().args(arguments).output().expect("runs");
         let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("text");
         (output.status.code(), text(output.stdout), text(output.stderr))
     };

@@ -40,9 +40,8 @@ fn said(output: Output) -> Said {
 }
 
 fn ask(gateway: &Gateway, folder: &Path, arguments: &[&str], input: &str) -> Said {
-    let mut command = Command::new(program());
-    command.args(arguments).current_dir(folder).env("PORTCULLIS_URL", &gateway.api().url);
-    command.env("PORTCULLIS_KEY_FILE", folder.join("state/api.key"));
+    let mut command = gateway.command_line();
+    command.args(arguments).current_dir(folder);
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().expect("starts");
     child.stdin.take().expect("a pipe").write_all(input.as_bytes()).expect("reads");
