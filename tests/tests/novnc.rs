@@ -82,7 +82,7 @@ fn check() {
     browser.wait_for(CANVAS);
     same_picture(&mut machine, || browser.screen_in(CANVAS));
     gateway.wait_metric("portcullis_connections_active", 1.0);
-    assert_eq!(gateway.metric("portcullis_sessions_total"), 2.0);
+    assert_eq!(gateway.metric("portcullis_sessions_total{protocol=\"vnc\"}"), 2.0);
     // And one without a ticket that needs it is told so, and nothing is shown.
     let broker = create(&gateway, false, "");
     browser.ask(&json!({ "do": "goto", "url": page(&broker, "websockify") }));
