@@ -25,6 +25,17 @@ pub fn is_here() -> bool {
     require::file("/usr/bin/chromium", "chromium") && require::file(&driver, "npm ci in tests/browser")
 }
 
+/// How a browser looks.
+#[derive(Clone, Copy, Debug)]
+pub struct Look {
+    /// 390 by 844 and touched, not 1280 by 800 and clicked.
+    pub phone: bool,
+    /// The colour scheme that its owner likes.
+    pub dark: bool,
+    /// The language, such as `zh-CN`.
+    pub language: &'static str,
+}
+
 /// An open page.
 pub struct Browser {
     process: Guarded,
@@ -96,9 +107,77 @@ impl Browser {
         self.ask(&json!({ "do": "press", "selector": selector, "key": key }));
     }
 
+    /// Types text on the machine's screen.
+    pub fn type_text(&mut self, text: &str) {
+        self.ask(&json!({ "do": "type", "text": text }));
+    }
+
+    /// Clicks in the middle of it.
+    pub fn click(&mut self, selector: &str) {
+        self.ask(&json!({ "do": "click", "selector": selector }));
+    }
+
+    /// Goes to another address in the same page.
+    pub fn goto(&mut self, url: &str) {
+        self.ask(&json!({ "do": "goto", "url": url }));
+    }
+
+    /// Opens `url` in a browser without memory, which looks as `look` says.
+    pub fn reopen(&mut self, url: &str, look: Look) {
+        let Look { phone, dark, language } = look;
+        let scheme = if dark { "dark" } else { "light" };
+        self.ask(
+            &json!({ "do": "reopen", "url": url, "phone": phone, "scheme": scheme, "language": language }),
+        );
+    }
+
+    /// Writes a picture of the page to `target/screenshots`, for people to look at.
+    ///
+    /// # Panics
+    /// It cannot be written.
+    pub fn shot(&mut self, name: &str) {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/screenshots");
+        std::fs::create_dir_all(&folder).expect("a folder");
+        self.ask(&json!({ "do": "screenshot", "path": folder.join(format!("{name}.png")) }));
+    }
+
+    /// What axe-core finds in the page as it is now that would keep people out, which is nothing.
+    ///
+    /// # Panics
+    /// It finds something.
+    pub fn is_accessible(&mut self, what: &str) {
+        let found = self.ask(&json!({ "do": "axe" }))["violations"].clone();
+        assert_eq!(found, json!([]), "{what}");
+    }
+
+    /// What is on the clipboard of the browser's device.
+    pub fn clipboard(&mut self) -> String {
+        self.ask(&json!({ "do": "clipboard" }))["text"].as_str().expect("text").to_owned()
+    }
+
+    /// Puts text there.
+    pub fn put_on_clipboard(&mut self, text: &str) {
+        self.ask(&json!({ "do": "clipboard", "text": text }));
+    }
+
+    /// Id of what has the focus, or its element's name.
+    pub fn focused(&mut self) -> String {
+        self.ask(&json!({ "do": "focused" }))["selector"].as_str().expect("text").to_owned()
+    }
+
     /// What a person reads there.
     pub fn text(&mut self, selector: &str) -> String {
         self.ask(&json!({ "do": "text", "selector": selector }))["text"].as_str().expect("text").to_owned()
+    }
+
+    /// Whether a person sees it.
+    pub fn shows(&mut self, selector: &str) -> bool {
+        self.ask(&json!({ "do": "visible", "selector": selector }))["visible"] == true
+    }
+
+    /// What is in a field.
+    pub fn value(&mut self, selector: &str) -> String {
+        self.ask(&json!({ "do": "value", "selector": selector }))["value"].as_str().expect("text").to_owned()
     }
 
     /// What the address bar shows.
@@ -109,6 +188,16 @@ impl Browser {
     /// Errors of the page so far, violations of its security policy among them.
     pub fn errors(&mut self) -> Vec<Value> {
         self.ask(&json!({ "do": "console_errors" }))["errors"].as_array().expect("a list").clone()
+    }
+
+    /// The same without what the browser itself says of requests that were refused, which no page can prevent.
+    pub fn faults(&mut self) -> Vec<Value> {
+        let mut errors = self.errors();
+        errors.retain(|error| {
+            let text = error["text"].as_str().unwrap_or_default();
+            !(text.starts_with("Failed to load resource") || text.starts_with("WebSocket connection to"))
+        });
+        errors
     }
 
     fn line(&mut self) -> Value {

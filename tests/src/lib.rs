@@ -19,6 +19,7 @@ pub mod require;
 pub mod state;
 pub mod strace;
 pub mod target;
+pub mod tigervnc;
 pub mod tls;
 pub mod websocket;
 

@@ -184,7 +184,7 @@ impl Caller {
                 Ask::Status(token) => (None, token),
                 Ask::Page(path) => {
                     let page = web::page(&path).ok_or(Refusal::NoPage)?;
-                    return Err(Otherwise::Answered(Answer::page(page)));
+                    return Err(Otherwise::Answered(Answer::page(page, self.stream.is_tls())));
                 }
             };
         let broker = broker.ok_or(Refusal::NoBroker)?;

@@ -27,7 +27,7 @@ struct Need {
     present: fn() -> bool,
 }
 
-const NEEDS: [Need; 17] = [
+const NEEDS: [Need; 20] = [
     Need {
         level: Level::Build,
         what: "a C compiler (SQLite is C)",
@@ -47,6 +47,24 @@ const NEEDS: [Need; 17] = [
         what: "a font for it",
         packages: &["fonts-dejavu-core"],
         present: || Path::new("/usr/share/fonts/truetype/dejavu/DejaVuSans.ttf").exists(),
+    },
+    Need {
+        level: Level::Test,
+        what: "a font with Chinese characters",
+        packages: &["fonts-droid-fallback"],
+        present: || Path::new("/usr/share/fonts/truetype/droid/DroidSansFallbackFull.ttf").exists(),
+    },
+    Need {
+        level: Level::Test,
+        what: "a VNC server of another make",
+        packages: &["tigervnc-standalone-server", "tigervnc-tools"],
+        present: || exec::find("Xtigervnc").is_some() && exec::find("tigervncpasswd").is_some(),
+    },
+    Need {
+        level: Level::Test,
+        what: "a program for its screen",
+        packages: &["xterm"],
+        present: || exec::find("xterm").is_some(),
     },
     Need {
         level: Level::Test,
