@@ -75,9 +75,10 @@ const commands = {
     return { state };
   },
 
-  /** -> {width, height, rgb}: the framebuffer as the page holds it, 3 bytes per pixel in base64, rows from the top. */
-  async pixels() {
-    return page.locator(CANVAS).evaluate((canvas) => {
+  /** {selector?} -> {width, height, rgb}: the framebuffer as the page holds it, 3 bytes per pixel in base64, rows
+   *  from the top. */
+  async pixels({ selector = CANVAS }) {
+    return page.locator(selector).evaluate((canvas) => {
       const { width, height } = canvas;
       if (width === 0 || height === 0) return { width, height, rgb: '' };
       const rgba = canvas.getContext('2d').getImageData(0, 0, width, height).data;
@@ -95,6 +96,11 @@ const commands = {
       }
       return { width, height, rgb: pieces.join('') };
     }, undefined, { timeout: ACTION_MS });
+  },
+
+  /** {selector, timeout_ms}, once the page shows such a thing. */
+  async wait_for({ selector, timeout_ms = ACTION_MS }) {
+    await page.locator(selector).waitFor({ state: 'visible', timeout: timeout_ms });
   },
 
   /** {key, selector?}: a Playwright key such as "a", "Enter", "Control+Alt+Delete", into the screen or `selector`. */
@@ -181,6 +187,36 @@ const commands = {
   /** {selector} -> {value} of a field. */
   async value({ selector }) {
     return { value: await page.locator(selector).inputValue() };
+  },
+
+  /** {selector, value}: writes into a field, in place of what is there. */
+  async fill({ selector, value }) {
+    await page.locator(selector).fill(value);
+  },
+
+  /** {selector} -> {count}: how many there are, seen or not. */
+  async count({ selector }) {
+    return { count: await page.locator(selector).count() };
+  },
+
+  /** {selector, to}: scrolls it to `to`, from 0, its beginning, to 1, its end. */
+  async scroll({ selector, to }) {
+    await page.locator(selector).evaluate((element, part) => { element.scrollTop = part * (element.scrollHeight - element.clientHeight); }, to);
+  },
+
+  /** {path, status, body}: the next request for `path` is answered so, and does not arrive. */
+  async refuse({ path, status, body }) {
+    await page.route((url) => url.pathname === path, (route) => route.fulfill({ status, json: body }), { times: 1 });
+  },
+
+  /** -> {addresses} of all tabs, the first one first. */
+  async tabs() {
+    return { addresses: context.pages().map((tab) => tab.url()) };
+  },
+
+  /** Loads the page again. */
+  async reload() {
+    await page.reload({ waitUntil: 'domcontentloaded' });
   },
 
   /** {selector, value}: chooses in a list. */

@@ -16,6 +16,9 @@ use crate::{PATIENCE, require};
 
 const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/browser");
 
+/// Where our own page has the screen.
+const OWN_CANVAS: &str = "#screen canvas";
+
 /// Whether there is a browser and its driver.
 pub fn is_here() -> bool {
     let driver = format!("{FOLDER}/node_modules/playwright-core");
@@ -75,9 +78,20 @@ impl Browser {
         self.ask(&json!({ "do": "wait_state", "state": state, "timeout_ms": patience }));
     }
 
+    /// Waits until the page shows what `selector` names.
+    pub fn wait_for(&mut self, selector: &str) {
+        let patience = Duration::as_millis(&PATIENCE) as u64;
+        self.ask(&json!({ "do": "wait_for", "selector": selector, "timeout_ms": patience }));
+    }
+
     /// The screen of the machine, as the page has it.
     pub fn screen(&mut self) -> Screen {
-        let answer = self.ask(&json!({ "do": "pixels" }));
+        self.screen_in(OWN_CANVAS)
+    }
+
+    /// The same of another page, which has it in the canvas that `selector` names.
+    pub fn screen_in(&mut self, selector: &str) -> Screen {
+        let answer = self.ask(&json!({ "do": "pixels", "selector": selector }));
         let size = |name: &str| answer[name].as_u64().expect("a number") as usize;
         let rgb = BASE64_STANDARD.decode(answer["rgb"].as_str().expect("text")).expect("base64");
         Screen { width: size("width"), height: size("height"), rgb }
@@ -85,7 +99,12 @@ impl Browser {
 
     /// Presses a key on the machine's screen.
     pub fn press(&mut self, key: &str) {
-        self.ask(&json!({ "do": "press", "key": key }));
+        self.press_in(OWN_CANVAS, key);
+    }
+
+    /// The same in another page.
+    pub fn press_in(&mut self, selector: &str, key: &str) {
+        self.ask(&json!({ "do": "press", "selector": selector, "key": key }));
     }
 
     /// Types text on the machine's screen.
@@ -96,6 +115,44 @@ impl Browser {
     /// Clicks in the middle of it.
     pub fn click(&mut self, selector: &str) {
         self.ask(&json!({ "do": "click", "selector": selector }));
+    }
+
+    /// Writes into a field, in place of what is there.
+    pub fn fill(&mut self, selector: &str, value: &str) {
+        self.ask(&json!({ "do": "fill", "selector": selector, "value": value }));
+    }
+
+    /// How many there are, seen or not.
+    pub fn count(&mut self, selector: &str) -> u64 {
+        self.ask(&json!({ "do": "count", "selector": selector }))["count"].as_u64().expect("a number")
+    }
+
+    /// Scrolls it to its end.
+    pub fn scroll_to_end(&mut self, selector: &str) {
+        self.ask(&json!({ "do": "scroll", "selector": selector, "to": 1 }));
+    }
+
+    /// What the address bars of all tabs show.
+    pub fn tabs(&mut self) -> Vec<String> {
+        let answer = self.ask(&json!({ "do": "tabs" }));
+        let addresses = answer["addresses"].as_array().expect("a list").iter();
+        addresses.map(|address| address.as_str().expect("text").to_owned()).collect()
+    }
+
+    /// Loads the page again.
+    pub fn reload(&mut self) {
+        self.ask(&json!({ "do": "reload" }));
+    }
+
+    /// Waits until a person reads `words` there.
+    ///
+    /// # Panics
+    /// They do not come.
+    pub fn wait_text(&mut self, selector: &str, words: &str) {
+        crate::wait_for(&format!("{words:?} in {selector}"), || {
+            let there = self.count(selector) == 1 && self.text(selector).contains(words);
+            there.then_some(())
+        });
     }
 
     /// Goes to another address in the same page.

@@ -5,7 +5,9 @@
 
 pub mod browser;
 pub mod console;
+pub mod events;
 pub mod eye;
+pub mod files;
 pub mod frames;
 pub mod gateway;
 pub mod namespace;
@@ -14,6 +16,7 @@ pub mod process;
 pub mod prometheus;
 pub mod qemu;
 pub mod require;
+pub mod state;
 pub mod strace;
 pub mod target;
 pub mod tigervnc;

@@ -133,6 +133,14 @@ fn free_vnc_port() -> u16 {
     free.expect("a free port")
 }
 
+/// Waits until `look` shows what QEMU shows, in at least 99 of 100 pixels, and returns it.
+pub fn same_picture(machine: &mut Machine, mut look: impl FnMut() -> Screen) -> Screen {
+    wait_for("the page to show the machine's screen", || {
+        let (there, here) = (machine.screen(), look());
+        (there.ink() > 1_000 && here.likeness(&there) >= 0.99).then_some(here)
+    })
+}
+
 /// Pixels, three bytes each, rows from the top.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Screen {

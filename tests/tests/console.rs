@@ -4,7 +4,7 @@ use nix::sys::signal::Signal;
 use portcullis_tests::browser::{self, Browser};
 use portcullis_tests::gateway::Gateway;
 use portcullis_tests::namespace::in_namespace;
-use portcullis_tests::qemu::{self, Machine};
+use portcullis_tests::qemu::{self, Machine, same_picture};
 use portcullis_tests::target::Target;
 use portcullis_tests::websocket::open;
 use portcullis_tests::{require, wait_for};
@@ -37,15 +37,15 @@ fn the_browser_shows_the_screen_of_the_machine() {
         wait_for("GRUB's menu", || (machine.screen().ink() > 5_000).then_some(()));
         browser.press("ArrowDown");
         let menu = wait_for("the menu to stand still", || {
-            let once = same_picture(&mut machine, &mut browser);
-            let again = same_picture(&mut machine, &mut browser);
+            let once = same_picture(&mut machine, || browser.screen());
+            let again = same_picture(&mut machine, || browser.screen());
             (again == once).then_some(again)
         });
 
         // A key changes the screen of the machine, and with it the page.
         browser.press("c");
         wait_for("the page to show what the key did", || {
-            (same_picture(&mut machine, &mut browser).likeness(&menu) < 0.99).then_some(())
+            (same_picture(&mut machine, || browser.screen()).likeness(&menu) < 0.99).then_some(())
         });
 
         browser.shot("real-connected");
@@ -54,14 +54,6 @@ fn the_browser_shows_the_screen_of_the_machine() {
         assert!(gateway.metric("portcullis_filter_packets_total{verdict=\"open\"}") > 0.0);
         assert!(!gateway.log().contains(&broker.token), "a ticket is in the log");
     });
-}
-
-/// Waits until the page shows what QEMU shows, in at least 99 of 100 pixels, and returns it.
-fn same_picture(machine: &mut Machine, browser: &mut Browser) -> qemu::Screen {
-    wait_for("the page to show the machine's screen", || {
-        let (there, here) = (machine.screen(), browser.screen());
-        (there.ink() > 1_000 && here.likeness(&there) >= 0.99).then_some(here)
-    })
 }
 
 #[test]
@@ -191,7 +183,7 @@ fn the_page_does_not_wait_longer_than_its_session() {
         drop(machine);
         browser.wait_state("ended");
         browser.shot("real-gave-up");
-        gateway.wait_metric("portcullis_brokers_open", 0.0);
+        gateway.wait_metric("portcullis_brokers{state=\"open\"}", 0.0);
         browser.click("#again");
         wait_for("the page to say so", || {
             (browser.text("#title") == "It is too late to come back").then_some(())
@@ -227,7 +219,7 @@ fn a_console_without_tickets_needs_none_in_its_link() {
 fn shows_the_menu(machine: &mut Machine, browser: &mut Browser) {
     wait_for("GRUB's menu", || (machine.screen().ink() > 5_000).then_some(()));
     browser.press("ArrowDown");
-    same_picture(machine, browser);
+    same_picture(machine, || browser.screen());
 }
 
 #[test]
@@ -255,7 +247,7 @@ fn the_password_of_the_machine_stays_inside() {
         browser.wait_state("connected");
         wait_for("GRUB's menu", || (machine.screen().ink() > 5_000).then_some(()));
         browser.press("ArrowDown");
-        same_picture(&mut machine, &mut browser);
+        same_picture(&mut machine, || browser.screen());
         assert_eq!(browser.errors(), Vec::<serde_json::Value>::new());
         for text in [gateway.log(), gateway.api().get("/v1/instances").1.to_string()] {
             assert!(!text.contains("secret12"), "{text}");

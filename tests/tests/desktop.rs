@@ -203,9 +203,12 @@ fn a_phone_has_mouse_and_keyboard() {
         // A held key goes along with what the phone types.
         browser.ask(&json!({ "do": "tap", "selector": "#keys-button" }));
         browser.ask(&json!({ "do": "tap", "selector": "[data-hold=ctrl]" }));
+        assert_eq!(browser.focused(), "typing");
         browser.ask(&json!({ "do": "type", "text": "b", "selector": "#typing" }));
         desktop.wait_typed(b"\x1b[D\x02");
         browser.shot("real-phone");
+        browser.ask(&json!({ "do": "tap", "selector": "#keyboard-button" }));
+        assert_ne!(browser.focused(), "typing");
     });
 }
 

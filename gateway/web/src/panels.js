@@ -35,5 +35,5 @@ function show(button) {
   panel.hidden = false;
   button.setAttribute('aria-expanded', true);
   open = { button, panel };
-  panel.querySelector('button, input:checked, textarea, select')?.focus();
+  if (document.activeElement.id !== 'typing') panel.querySelector('button, input:checked, textarea, select')?.focus();
 }

@@ -21,8 +21,10 @@ export function start(connection) {
   let before;
   const reset = () => { field.value = before = PAD; };
 
-  // Pressed with the pointer, the button must not take the focus away first.
-  button.addEventListener('pointerdown', (event) => event.preventDefault());
+  // The phone's keyboard is there as long as the field has the focus, which a press on these would take.
+  for (const key of document.querySelectorAll('#keyboard-button, #keys-button, #keys button')) {
+    key.addEventListener('mousedown', (event) => { if (document.activeElement === field) event.preventDefault(); });
+  }
   button.addEventListener('click', () => {
     if (document.activeElement === field) return field.blur();
     reset();

@@ -5,6 +5,7 @@ mod needs;
 mod node;
 mod policy;
 mod probe;
+pub(crate) mod python;
 pub(crate) mod release;
 mod sources;
 mod toolchain;
@@ -39,6 +40,9 @@ pub(crate) struct Consent {
 
 pub(crate) fn run(options: &Options) -> Result<()> {
     ensure(if options.test { Level::Test } else { Level::Run }, options.consent)?;
+    if options.test {
+        python::install_packages()?;
+    }
     eprintln!("all is there");
     Ok(())
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 use crate::exec;
 use crate::run::guest;
 use crate::setup::toolchain::{self, Choice, Facts};
-use crate::setup::{node, probe};
+use crate::setup::{node, probe, python};
 
 /// How much is needed; each holds the ones before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -27,7 +27,7 @@ struct Need {
     present: fn() -> bool,
 }
 
-const NEEDS: [Need; 18] = [
+const NEEDS: [Need; 20] = [
     Need {
         level: Level::Build,
         what: "a C compiler (SQLite is C)",
@@ -77,6 +77,18 @@ const NEEDS: [Need; 18] = [
         what: "openssl",
         packages: &["openssl"],
         present: || exec::find("openssl").is_some(),
+    },
+    Need {
+        level: Level::Test,
+        what: "curl (the calls in README.md are made as they stand there)",
+        packages: &["curl"],
+        present: || exec::find("curl").is_some(),
+    },
+    Need {
+        level: Level::Test,
+        what: "Python with its virtual environments",
+        packages: &["python3", "python3-venv"],
+        present: python::is_here,
     },
     Need {
         level: Level::Test,

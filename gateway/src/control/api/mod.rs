@@ -4,10 +4,11 @@
 pub mod action;
 mod brokers;
 pub mod code;
+mod dashboard;
 mod events;
 mod instances;
 mod openapi;
-mod pages;
+mod page;
 pub mod problem;
 mod sessions;
 pub mod status;
@@ -22,6 +23,7 @@ use axum::http::header::{AUTHORIZATION, CACHE_CONTROL, HeaderValue};
 use axum::middleware::{Next, from_fn_with_state, map_response};
 use axum::response::Response;
 use axum::routing::get;
+use percent_encoding::percent_decode;
 use utoipa::OpenApi as _;
 use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
@@ -53,6 +55,8 @@ pub struct Api {
     pub broker_host: Arc<str>,
     /// Whether broker ports speak TLS to clients that want it.
     pub broker_tls: bool,
+    /// Whether the passwords of consoles are shown.
+    pub reveal_passwords: bool,
     /// Who may.
     pub key: Key,
     /// What the daemon runs on.
@@ -95,8 +99,8 @@ pub fn document() -> OpenApi {
 }
 
 /// The dashboard. It is no call.
-fn pages() -> Router<Api> {
-    Router::new().route("/", get(pages::first)).route("/assets/{name}", get(pages::asset))
+fn dashboard() -> Router<Api> {
+    Router::new().route("/", get(dashboard::first)).route("/assets/{name}", get(dashboard::asset))
 }
 
 /// All calls, and the dashboard.
@@ -106,7 +110,7 @@ pub fn routes(api: Api) -> Router {
         .method_not_allowed_fallback(async || Problem::method_not_allowed())
         .layer(from_fn_with_state(api.clone(), with_key));
     let unkeyed = Router::from(unkeyed())
-        .merge(pages())
+        .merge(dashboard())
         .method_not_allowed_fallback(async || Problem::method_not_allowed());
     keyed
         .merge(unkeyed)
@@ -123,7 +127,14 @@ async fn without_store(mut response: Response) -> Response {
 
 async fn with_key(State(api): State<Api>, request: Request, next: Next) -> Result<Response, Problem> {
     api.check_key(request.headers())?;
+    check_text(request.uri().query().unwrap_or_default().as_bytes())?;
     Ok(next.run(request).await)
+}
+
+/// A query or a form that is UTF-8 behind its percent signs. What reads it would pass over what is not.
+fn check_text(encoded: &[u8]) -> Result<(), Problem> {
+    let decoded = percent_decode(encoded).decode_utf8();
+    decoded.map(drop).map_err(|_| Problem::bad_request("the parameters are not UTF-8"))
 }
 
 impl Api {

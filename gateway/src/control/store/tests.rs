@@ -48,6 +48,36 @@ async fn a_broker_reads_back_with_its_tickets() {
     assert_eq!(tickets[0].hash, TICKET);
 }
 
+/// All of them, by parts of `limit`.
+async fn newest(store: &Store, limit: u32) -> Vec<String> {
+    let mut found: Vec<String> = Vec::new();
+    loop {
+        let after = found.last().cloned().unwrap_or_default();
+        let part = store.ended_sessions(&after, limit).await.expect("answers");
+        if part.is_empty() {
+            return found;
+        }
+        found.extend(part.into_iter().map(|row| row.session_id));
+    }
+}
+
+#[tokio::test]
+async fn past_sessions_are_listed_from_their_newest_end() {
+    let (_folder, store) = store().await;
+    for (id, ended_at) in
+        [("s-1", Some(30)), ("s-2", Some(10)), ("s-3", Some(20)), ("s-4", Some(20)), ("s-5", None)]
+    {
+        store.begin_session(&session(id), None).await.expect("begins");
+        let end =
+            sqlx::query("UPDATE session SET ended_at = $2 WHERE session_id = $1").bind(id).bind(ended_at);
+        end.execute(&store.pool).await.expect("is written");
+    }
+    for limit in [1, 2, 3, 100] {
+        assert_eq!(newest(&store, limit).await, ["s-1", "s-4", "s-3", "s-2"], "in parts of {limit}");
+    }
+    assert_eq!(store.ended_sessions("s-9", 10).await.expect("answers"), [], "behind one that is not there");
+}
+
 #[tokio::test]
 async fn a_ticket_is_of_one_session_also_after_a_restart() {
     let (folder, store) = store().await;
@@ -61,9 +91,44 @@ async fn a_ticket_is_of_one_session_also_after_a_restart() {
     assert!(!store.begin_session(&session("s-3"), Some(&[9; 32])).await.expect("no such ticket"));
     let ticket = store.tickets("b-1").await.expect("answers").remove(0);
     assert_eq!(
-        ticket.session.map(|(id, client, _)| (id, client)),
+        ticket.session.map(|session| (session.id, session.client)),
         Some(("s-1".into(), [192, 0, 2, 1].into()))
     );
+}
+
+#[tokio::test]
+async fn a_killed_session_stays_killed() {
+    let (_folder, store) = store().await;
+    store.add_broker(&row("b-1"), &TICKET).await.expect("adds");
+    store.begin_session(&session("s-1"), Some(&TICKET)).await.expect("begins");
+    store.kill_session("s-1").await.expect("is killed");
+    assert!(!store.begin_session(&session("s-1"), Some(&TICKET)).await.expect("answers"));
+    // It may have ended otherwise a moment before, or never have: killed it is.
+    store.end_session(&session("s-1"), "client_closed").await.expect("ends");
+    store.end_all_sessions("gateway_lost").await.expect("ends");
+    let ticket = store.tickets("b-1").await.expect("answers").remove(0);
+    assert!(ticket.session.is_some_and(|session| session.killed));
+    let ended = store.session("s-1").await.expect("answers").expect("a row");
+    assert_eq!(ended.end_reason.as_deref(), Some("killed"));
+}
+
+/// As sqlx's own transactions do not.
+#[tokio::test]
+async fn what_is_recorded_after_failures_lasts() {
+    let (folder, store) = store().await;
+    store.add_broker(&row("b-1"), &TICKET).await.expect("adds");
+    for _ in 0..3 {
+        // The id is taken.
+        store.add_broker(&row("b-1"), &[9; 32]).await.expect_err("refuses");
+        // What SQLite does by itself on a full disk.
+        let mut broken = store.write().await.expect("begins");
+        sqlx::query("ROLLBACK").execute(&mut *broken).await.expect("rolls back");
+        broken.commit().await.expect_err("there is nothing to commit");
+    }
+    assert!(store.begin_session(&session("s-1"), Some(&TICKET)).await.expect("begins"));
+    store.close().await;
+    let store = Store::open(&folder.path().join("store.db")).await.expect("opens again");
+    assert!(store.session("s-1").await.expect("answers").is_some());
 }
 
 #[tokio::test]

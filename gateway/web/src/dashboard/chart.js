@@ -83,7 +83,7 @@ function nearest(points, x) {
 
 function curve(points, top, index) {
   if (points.length < 2) return [];
-  const place = ({ x, y }) => `${(x * WIDTH).toFixed(1)},${(HEIGHT * (1 - 0.96 * y / top)).toFixed(1)}`;
+  const place = ({ x, y }) => `${(x * WIDTH).toFixed(1)},${(HEIGHT * (1 - y / top)).toFixed(1)}`;
   const line = `M${points.map(place).join('L')}`;
   const [first, last] = [points[0], points.at(-1)].map(({ x }) => (x * WIDTH).toFixed(1));
   return [

@@ -66,6 +66,7 @@ function enter() {
     views[part]?.paint();
     // Of these there may be very many, and not everybody asks for them.
     if (lists[part]?.state === 'unread') lists[part].read();
+    if (part === 'sessions') lists.sessions.read();
   });
   setInterval(() => views[navigation.current()]?.paint(), SECOND_MS);
   setInterval(() => { if (navigation.current() === 'sessions' && !document.hidden) lists.sessions.read(); }, MOVED_MS);

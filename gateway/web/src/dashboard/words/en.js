@@ -23,7 +23,7 @@ export default {
 
   login: {
     title: 'Dashboard of this gateway',
-    text: 'It asks with the API key, which is in the file api.key in the gateway’s state folder. The key stays in this tab until you sign out or close it.',
+    text: 'Enter the API key. It is in the file api.key in the gateway’s state folder. The key stays in this tab until you sign out or close it.',
     key: 'API key',
     enter: 'Sign in',
   },
@@ -78,6 +78,7 @@ export default {
     session_killed: 'Session killed',
     instance_put: 'Instance written',
     instance_removed: 'Instance removed',
+    passwords_revealed: 'Passwords can be read',
   },
 
   tables: {

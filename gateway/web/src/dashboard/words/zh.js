@@ -23,7 +23,7 @@ export default {
 
   login: {
     title: '本网关的仪表板',
-    text: '需要 API 密钥，它在网关状态目录下的 api.key 文件中。密钥只保存在此标签页，退出或关闭后即清除。',
+    text: '请输入 API 密钥。它在网关状态目录下的 api.key 文件中。密钥只保存在此标签页，退出或关闭后即清除。',
     key: 'API 密钥',
     enter: '登录',
   },
@@ -78,6 +78,7 @@ export default {
     session_killed: '会话被终止',
     instance_put: '实例已写入',
     instance_removed: '实例已删除',
+    passwords_revealed: '密码可被读取',
   },
 
   tables: {
