@@ -352,7 +352,8 @@ fn every_part(look: Look, name: &str) {
             } else {
                 wait_for("events", || (desk.browser.count("#events .session_ended") == 3).then_some(()));
                 desk.browser.wait_text("#sessions-count", "9");
-                assert_eq!(desk.browser.count(".plot .line"), 6);
+                // A rate needs an answer more than a level.
+                wait_for("all curves", || (desk.browser.count(".plot .line") == 6).then_some(()));
             }
             seen(&mut desk, part);
         }

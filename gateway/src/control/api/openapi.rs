@@ -15,7 +15,7 @@ use crate::control::events::Event;
 use super::action::wire::Refused;
 use super::code::Code;
 use super::problem::ProblemDocument;
-use super::wire::{SessionOrder, SessionState};
+use super::wire::SessionState;
 
 /// What the description says beside the calls.
 #[derive(OpenApi)]
@@ -25,7 +25,7 @@ use super::wire::{SessionOrder, SessionState};
         description = "Console gateway: brokers, instances, sessions and events. Every call but this \
                        description needs the API key. Unknown fields and parameters are refused.",
     ),
-    components(schemas(ProblemDocument, Refused, Event, SessionState, SessionOrder)),
+    components(schemas(ProblemDocument, Refused, Event, SessionState)),
     modifiers(&Keys),
     security(("key" = []), ("bearer" = [])),
     tags(

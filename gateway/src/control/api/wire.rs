@@ -408,22 +408,10 @@ pub struct SessionQuery {
     /// At most so many, 1 to 1000.
     #[param(minimum = 1, maximum = 1000, default = 100)]
     pub limit: Option<u32>,
-    /// Only ids behind this one.
+    /// Only what comes behind the session with this id.
     pub after: Option<String>,
-    /// Only those that are `live` or `ended`.
+    /// Only those that are `live`, or those that `ended`; of these, what ended last comes first.
     pub state: Option<SessionState>,
-    /// By `id` (the default); or, together with `state=ended`, those that ended last first (`newest`).
-    pub order: Option<SessionOrder>,
-}
-
-/// What comes first in a list of sessions.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, ToSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum SessionOrder {
-    /// The smallest id.
-    Id,
-    /// What ended last.
-    Newest,
 }
 
 /// Whether a session has a connection.

@@ -28,7 +28,7 @@ const is = (state) => (session) => session.state === state;
 const lists = {
   brokers: new List({ path: 'v1/brokers', id: 'broker_id' }),
   sessions: new List({ path: 'v1/sessions', id: 'session_id', query: { state: 'live' }, keep: is('live') }),
-  past: new Newest({ path: 'v1/sessions', id: 'session_id', query: { state: 'ended', order: 'newest' }, keep: is('ended') }),
+  past: new Newest({ path: 'v1/sessions', id: 'session_id', query: { state: 'ended' }, keep: is('ended') }),
   instances: new List({ path: 'v1/instances', id: 'instance_id' }),
 };
 const tables = {

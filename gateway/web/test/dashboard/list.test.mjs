@@ -125,7 +125,7 @@ test('a session that ended belongs to the past', async () => {
 test('the newest come first, and older ones when they are asked for', async () => {
   const page = (ids, next) => ({ body: { items: ids.map((id) => ({ session_id: id })), next } });
   answer = (path) => (path.includes('after=s-1') ? page(['s-2']) : page(['s-1'], 's-1'));
-  const past = new Newest({ path: 'v1/sessions', id: 'session_id', query: { state: 'ended', order: 'newest' } });
+  const past = new Newest({ path: 'v1/sessions', id: 'session_id', query: { state: 'ended' } });
   past.read();
   await until(past, () => past.state === 'ready');
   assert.deepEqual([names(past), past.next], [['s-1'], 's-1']);
