@@ -2,6 +2,7 @@
 
 use std::process::{Child, Command, ExitStatus, Stdio};
 
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -92,4 +93,14 @@ pub fn anonymous_memory(id: u32) -> u64 {
 /// It is gone.
 pub fn descriptors(id: u32) -> usize {
     std::fs::read_dir(format!("/proc/{id}/fd")).expect("the process is there").count()
+}
+
+/// Lets this process have at least `wanted` descriptors, where the system's limit permits it.
+///
+/// # Panics
+/// The hard limit is lower.
+pub fn allow_descriptors(wanted: usize) {
+    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).expect("a limit");
+    let wanted = soft.max(wanted as u64);
+    setrlimit(Resource::RLIMIT_NOFILE, wanted, hard).expect("as many descriptors");
 }
