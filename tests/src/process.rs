@@ -95,12 +95,12 @@ pub fn descriptors(id: u32) -> usize {
     std::fs::read_dir(format!("/proc/{id}/fd")).expect("the process is there").count()
 }
 
-/// Lets this process have at least `wanted` descriptors, where the system's limit permits it.
+/// Lets this process have as many descriptors as the system permits, and says how many.
 ///
 /// # Panics
-/// The hard limit is lower.
-pub fn allow_descriptors(wanted: usize) {
-    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).expect("a limit");
-    let wanted = soft.max(wanted as u64);
-    setrlimit(Resource::RLIMIT_NOFILE, wanted, hard).expect("as many descriptors");
+/// Never: a limit may be raised that far.
+pub fn allow_descriptors() -> u64 {
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).expect("a limit");
+    setrlimit(Resource::RLIMIT_NOFILE, hard, hard).expect("as many descriptors");
+    hard
 }

@@ -18,12 +18,16 @@ pub(crate) use needs::Level;
 use needs::Missing;
 pub(crate) use toolchain::Compiler;
 
-/// Installs what `run` needs, or with --test also what the tests need; does nothing when all is there.
+/// Installs what `run` needs, or with --test also what the tests need, or with --bench also what is measured
+/// beside the daemon; does nothing when all is there.
 #[derive(Debug, Args)]
 pub(crate) struct Options {
     /// Install what the tests need, too.
     #[arg(long)]
     test: bool,
+    /// Install what the tests need, and the relays of the bench.
+    #[arg(long)]
+    bench: bool,
     #[command(flatten)]
     consent: Consent,
 }
@@ -37,7 +41,12 @@ pub(crate) struct Consent {
 }
 
 pub(crate) fn run(options: &Options) -> Result<()> {
-    ensure(if options.test { Level::Test } else { Level::Run }, options.consent)?;
+    let level = match options {
+        Options { bench: true, .. } => Level::Bench,
+        Options { test: true, .. } => Level::Test,
+        _ => Level::Run,
+    };
+    ensure(level, options.consent)?;
     eprintln!("all is there");
     Ok(())
 }
