@@ -21,7 +21,9 @@ struct Portcullis {
 
 pub fn start(console: u16) -> Box<dyn Relay> {
     let folder = tempfile::tempdir().expect("a folder");
-    let gateway = Gateway::start(folder.path(), "ebpf", &["broker.ttl_s = 86400"]);
+    // The bench's client answers no ping, and thousands of sessions take a while to open.
+    let more = ["broker.ttl_s = 86400", "session.peer_timeout_s = 3600"];
+    let gateway = Gateway::start(folder.path(), "ebpf", &more);
     gateway.add_instance(INSTANCE, console);
     let api = gateway.api().clone().kept();
     Box::new(Portcullis { gateway, api, _folder: folder })
