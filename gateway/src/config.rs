@@ -3,7 +3,7 @@
 //! Text and environment are arguments, so tests need neither files nor variables.
 
 use std::collections::HashSet;
-use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::net::{IpAddr, ToSocketAddrs};
 use std::num::NonZeroU64;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
@@ -13,7 +13,14 @@ use ipnet::IpNet;
 use serde::Deserialize;
 
 use crate::broker::session::Limits;
+use crate::broker::web_origin::{NoOrigin, WebOrigin};
 use crate::kernel::load::Hook;
+
+use listen::{API, METRICS, RawListen};
+
+pub use listen::{At, Listen, UNIX};
+
+mod listen;
 
 /// The file, key by key.
 #[derive(Debug, Default, Deserialize)]
@@ -25,6 +32,8 @@ struct Raw {
     state_dir: Option<PathBuf>,
     stop_grace_s: Option<u64>,
     cores: usize,
+    allowed_origins: Vec<String>,
+    reveal_passwords: bool,
     range: RawRange,
     broker: RawBroker,
     session: RawSession,
@@ -97,23 +106,17 @@ struct RawTls {
     broker_ports: Option<String>,
 }
 
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-struct RawListen {
-    listen: Option<SocketAddr>,
-    tls: Option<bool>,
-    allow_plain: bool,
-}
-
 /// Every key, as written in the file. `filter.backend` is `PORTCULLIS_FILTER_BACKEND` in the
 /// environment.
-pub const KEYS: [&str; 38] = [
+pub const KEYS: [&str; 46] = [
     "broker_host",
     "addresses",
     "interfaces",
     "state_dir",
     "stop_grace_s",
     "cores",
+    "allowed_origins",
+    "reveal_passwords",
     "range.first",
     "range.last",
     "range.exclude",
@@ -143,9 +146,15 @@ pub const KEYS: [&str; 38] = [
     "api.listen",
     "api.tls",
     "api.allow_plain",
+    "api.socket_mode",
+    "api.request_s",
+    "api.connections",
     "metrics.listen",
     "metrics.tls",
     "metrics.allow_plain",
+    "metrics.socket_mode",
+    "metrics.request_s",
+    "metrics.connections",
 ];
 
 /// Which filter is wanted.
@@ -179,15 +188,6 @@ pub struct TlsFiles {
     pub key: PathBuf,
 }
 
-/// An address of the control side.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Listen {
-    /// Where it listens.
-    pub address: SocketAddr,
-    /// Whether it speaks TLS; there is a certificate then.
-    pub tls: bool,
-}
-
 /// What the daemon is to be. Every value is checked.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -203,6 +203,10 @@ pub struct Config {
     pub stop_grace: Duration,
     /// Relay threads.
     pub cores: usize,
+    /// Whose pages may show a ticket in a cookie, beside the own ones.
+    pub allowed_origins: Vec<WebOrigin>,
+    /// Whether the API shows the passwords of consoles.
+    pub reveal_passwords: bool,
     /// Broker ports.
     pub range: RangeInclusive<u16>,
     /// Ports of the range that are never lent.
@@ -348,6 +352,8 @@ impl Raw {
                 cores @ 1..=256 => cores,
                 cores => return Err(wrong("cores", cores, "at most 256; 0 for one per core of the machine")),
             },
+            allowed_origins: origins(&self.allowed_origins)?,
+            reveal_passwords: self.reveal_passwords,
             exclude: self.range.exclude.into_iter().collect(),
             range,
             ttl: positive("broker.ttl_s", self.broker.ttl_s, 60)?,
@@ -440,6 +446,13 @@ fn rate(bytes_per_s: u64) -> Result<Option<NonZeroU64>, ConfigError> {
     }
 }
 
+fn origins(texts: &[String]) -> Result<Vec<WebOrigin>, ConfigError> {
+    let origin = |text: &String| {
+        text.parse().map_err(|error: NoOrigin| wrong("allowed_origins", text, error.to_string()))
+    };
+    texts.iter().map(origin).collect()
+}
+
 /// A year: more is a mistake, and sums of times stay far from what clocks can hold.
 const SECONDS_MAX: u64 = 366 * 24 * 60 * 60;
 
@@ -482,43 +495,6 @@ impl RawTls {
             }
             Some(other) => Err(wrong("tls.broker_ports", other, "off, optional or required")),
         }
-    }
-}
-
-/// The names of what listens, and its port by default.
-struct Listener {
-    listen: &'static str,
-    tls: &'static str,
-    port: u16,
-    /// What is said where it would go over the network in the clear.
-    clear: &'static str,
-}
-
-const API: Listener = Listener {
-    listen: "api.listen",
-    tls: "api.tls",
-    port: 8700,
-    clear: "beyond loopback the API needs TLS: name tls.certificate and tls.key, or set api.allow_plain = true",
-};
-const METRICS: Listener = Listener {
-    listen: "metrics.listen",
-    tls: "metrics.tls",
-    port: 9700,
-    clear: "beyond loopback metrics need TLS: name tls.certificate and tls.key, or set metrics.allow_plain = true",
-};
-
-impl RawListen {
-    fn meant(&self, names: &Listener, certified: bool) -> Result<Listen, ConfigError> {
-        let address = self.listen.unwrap_or(SocketAddr::from(([127, 0, 0, 1], names.port)));
-        let local = address.ip().to_canonical().is_loopback();
-        let tls = self.tls.unwrap_or(certified && !local);
-        if tls && !certified {
-            return Err(wrong(names.tls, tls, "this needs tls.certificate and tls.key"));
-        }
-        if !tls && !local && !self.allow_plain {
-            return Err(wrong(names.listen, address, names.clear));
-        }
-        Ok(Listen { address, tls })
     }
 }
 

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
-use tokio::time::{interval, timeout};
+use tokio::time::{interval, timeout, timeout_at};
 use tracing::{error, info, warn};
 
 use crate::broker::Doors;
@@ -22,7 +22,7 @@ use crate::config::{Backend, BrokerTls, Config};
 use crate::control::access::Key;
 use crate::control::api::{self, Api};
 use crate::control::desk::ControlDesk;
-use crate::control::events::Events;
+use crate::control::events::{Event, Events};
 use crate::control::inventory::Inventory;
 use crate::control::lifecycle::{Lifecycle, Parts, Times};
 use crate::control::store::{Store, WallTime};
@@ -52,6 +52,8 @@ mod observe;
 const REAP: Duration = Duration::from_secs(1);
 /// Time that the last records have to be written in.
 const RECORD: Duration = Duration::from_secs(5);
+/// Time that requests under way have at the end; who listens to events, or asks slowly, gets no more.
+const ANSWER: Duration = Duration::from_secs(2);
 /// How often closed brokers are forgotten, and how long the store remembers them.
 const FORGET: Duration = Duration::from_secs(60 * 60);
 const REMEMBER: Duration = Duration::from_secs(24 * 60 * 60);
@@ -101,7 +103,7 @@ struct Daemon {
     /// Records the ends of sessions.
     recorder: tokio::task::JoinHandle<()>,
     shared: Arc<Shared>,
-    servers: Vec<tokio::task::JoinHandle<std::io::Result<()>>>,
+    servers: [tokio::task::JoinHandle<()>; 2],
     tasks: Vec<tokio::task::JoinHandle<()>>,
     stop: watch::Sender<bool>,
 }
@@ -120,8 +122,8 @@ impl Daemon {
             exclude: config.exclude.clone(),
             rest: config.rest,
         });
-        let api_port = ControlPort::bind("the API", config.api, handshake.as_ref()).await?;
-        let metrics_port = ControlPort::bind("metrics", config.metrics, handshake.as_ref()).await?;
+        let api_port = ControlPort::bind("the API", &config.api, handshake.as_ref()).await?;
+        let metrics_port = ControlPort::bind("metrics", &config.metrics, handshake.as_ref()).await?;
 
         let metrics = Metrics::new(&END_NAMES);
         let table = Arc::new(Table::default());
@@ -137,9 +139,10 @@ impl Daemon {
             sessions: sessions.clone(),
             sources: Arc::default(),
             desk: Arc::new(desk),
-            reach: reach(&config, &[api_port.address, metrics_port.address]),
+            reach: reach(&config, [api_port.address(), metrics_port.address()]),
             tls,
             head: HeadTimes { first_byte: config.first_byte, head: config.header },
+            allowed_origins: config.allowed_origins.clone(),
             answer: config.dial,
             pace: Pace { peer: config.peer_timeout, idle: config.idle, longest: config.max },
             bytes_per_s: config.bytes_per_s,
@@ -177,12 +180,17 @@ impl Daemon {
             events,
             broker_host: config.broker_host.as_str().into(),
             broker_tls: config.broker_tls != BrokerTls::Off,
+            reveal_passwords: config.reveal_passwords,
             key,
         };
+        if config.reveal_passwords {
+            warn!("reveal_passwords = true: who has the API key reads the passwords of consoles");
+            api.events.say(Event::passwords_revealed());
+        }
         let about = [("backend", backend.into()), ("hook", hook.clone()), ("steering", steering.into())];
         let observe = observe::routes(&metrics, about, sessions, gate.clone());
         let (api_url, metrics_url) = (api_port.url(), metrics_port.url());
-        let servers = vec![api_port.serve(api::routes(api), &stop), metrics_port.serve(observe, &stop)];
+        let servers = [api_port.serve(api::routes(api), &stop), metrics_port.serve(observe, &stop)];
         let tasks =
             vec![tokio::spawn(housekeeping(lifecycle.clone(), store.clone(), metrics, config.keep_sessions))];
 
@@ -228,9 +236,11 @@ impl Daemon {
         if timeout(RECORD, self.recorder).await.is_err() {
             warn!("the ends of some sessions are not recorded; the next start records that they ended");
         }
-        for server in self.servers {
-            // Requests under way get a moment; a client that holds its connection open does not get more.
-            let _ = timeout(Duration::from_secs(2), server).await;
+        let late = Instant::now() + ANSWER;
+        for mut server in self.servers {
+            if timeout_at(late.into(), &mut server).await.is_err() {
+                server.abort();
+            }
         }
         self.store.close().await;
         // The keeper ends, and detaches, when the last gate is gone. The API's routes hold one too; they
@@ -278,11 +288,11 @@ fn claim_state(folder: &Path) -> anyhow::Result<File> {
 }
 
 /// How targets are reached; `own` are addresses that are never a target.
-fn reach(config: &Config, own: &[SocketAddr]) -> Reach {
+fn reach(config: &Config, own: [Option<SocketAddr>; 2]) -> Reach {
     let range = || config.range.clone();
     let destinations = Destinations {
         allow: config.allow.clone(),
-        own: own.to_vec(),
+        own: own.into_iter().flatten().collect(),
         own_range: config.addresses.iter().map(|ip| (ip.to_canonical(), range())).collect(),
     };
     Reach {

@@ -7,17 +7,26 @@
 // Ends, with the browser and its files gone, at `quit`, end of input, SIGTERM, SIGINT or SIGHUP.
 
 import { mkdtempSync, rmSync } from 'node:fs';
+import { readFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
+import { fileURLToPath } from 'node:url';
 import { chromium } from 'playwright-core';
+import * as faking from './fake.mjs';
 
 const CANVAS = '#screen canvas';
-const ACTION_MS = 10_000;
+const ACTION_MS = 30_000;
+const AXE = fileURLToPath(import.meta.resolve('axe-core'));
+
+const DESKTOP = { viewport: { width: 1280, height: 800 } };
+const PHONE = { viewport: { width: 390, height: 844 }, hasTouch: true, isMobile: true, deviceScaleFactor: 2 };
 
 const [url, ...flags] = process.argv.slice(2);
 const troubles = [];
+let context;
 let page;
+let fake;
 let stopping;
 
 // Before anything is made that would have to be taken away.
@@ -66,9 +75,10 @@ const commands = {
     return { state };
   },
 
-  /** -> {width, height, rgb}: the framebuffer as the page holds it, 3 bytes per pixel in base64, rows from the top. */
-  async pixels() {
-    return page.locator(CANVAS).evaluate((canvas) => {
+  /** {selector?} -> {width, height, rgb}: the framebuffer as the page holds it, 3 bytes per pixel in base64, rows
+   *  from the top. */
+  async pixels({ selector = CANVAS }) {
+    return page.locator(selector).evaluate((canvas) => {
       const { width, height } = canvas;
       if (width === 0 || height === 0) return { width, height, rgb: '' };
       const rgba = canvas.getContext('2d').getImageData(0, 0, width, height).data;
@@ -88,6 +98,11 @@ const commands = {
     }, undefined, { timeout: ACTION_MS });
   },
 
+  /** {selector, timeout_ms}, once the page shows such a thing. */
+  async wait_for({ selector, timeout_ms = ACTION_MS }) {
+    await page.locator(selector).waitFor({ state: 'visible', timeout: timeout_ms });
+  },
+
   /** {key, selector?}: a Playwright key such as "a", "Enter", "Control+Alt+Delete", into the screen or `selector`. */
   async press({ key, selector = CANVAS }) {
     await page.locator(selector).focus();
@@ -103,6 +118,11 @@ const commands = {
   /** {selector, x?, y?}: in its middle, or at a place in it in CSS pixels. */
   async click({ selector, x, y }) {
     await page.locator(selector).click(x === undefined ? {} : { position: { x, y } });
+  },
+
+  /** {selector}: with a finger, in its middle. */
+  async tap({ selector }) {
+    await page.locator(selector).tap();
   },
 
   /** {selector} -> {text} as a person sees it; "" where it is hidden. */
@@ -130,6 +150,70 @@ const commands = {
     return { errors: troubles };
   },
 
+  /** {url, phone?, scheme?, language?}: a browser without memory, on a desk or a phone. */
+  async reopen({ url: to, phone = false, scheme = 'light', language = 'en-US' }) {
+    await context.close();
+    fake = undefined;
+    await openPage(to, { ...(phone ? PHONE : DESKTOP), colorScheme: scheme, locale: language });
+  },
+
+  /** {status, security?, silent?}: from now on gateway and machine are fakes, see fake.mjs; status null is no answer. */
+  async fake({ status, security = 1, silent = false }) {
+    fake ??= await faking.install(page);
+    Object.assign(fake, { status, security, silent });
+  },
+
+  /** {code, reason?}: the fake gateway ends all connections. */
+  async fake_close({ code, reason = '' }) {
+    faking.close(fake, code, reason);
+  },
+
+  /** -> {violations: [text]} of the Web Content Accessibility Guidelines that axe-core calls serious or critical. */
+  async axe() {
+    // Not by a tag in the page, which its security policy would not let in.
+    if (!await page.evaluate(() => 'axe' in window)) await page.evaluate(await readFile(AXE, 'utf8'));
+    const { violations } = await page.evaluate(() => window.axe.run({ resultTypes: ['violations'] }));
+    const grave = violations.filter(({ impact }) => impact === 'serious' || impact === 'critical');
+    return { violations: grave.map(({ id, help, nodes }) => `${id}: ${help}: ${nodes.map((node) => `${node.target} ${node.any.map((any) => any.message)}`)}`) };
+  },
+
+  /** -> {text} of this device's clipboard; {text} puts it there. */
+  async clipboard({ text }) {
+    await context.grantPermissions(['clipboard-read', 'clipboard-write']);
+    if (text !== undefined) await page.evaluate((put) => navigator.clipboard.writeText(put), text);
+    return { text: await page.evaluate(() => navigator.clipboard.readText()) };
+  },
+
+  /** {selector} -> {value} of a field. */
+  async value({ selector }) {
+    return { value: await page.locator(selector).inputValue() };
+  },
+
+  /** {selector, value}: chooses in a list. */
+  async select({ selector, value }) {
+    await page.locator(selector).selectOption(value);
+  },
+
+  /** {selector} -> {outside: [text]}: what is seen of it, and is cut off by the window or by what holds it. */
+  async outside({ selector }) {
+    return { outside: await page.evaluate(cutOff, selector) };
+  },
+
+  /** {selector} -> {visible}: whether it is there and takes room. */
+  async visible({ selector }) {
+    return { visible: await page.locator(selector).isVisible() };
+  },
+
+  /** {selector} -> {x, y, width, height} in CSS pixels of the window. */
+  async box({ selector }) {
+    return page.locator(selector).boundingBox();
+  },
+
+  /** -> {selector}: id of what has the focus, or its element's name. */
+  async focused() {
+    return { selector: await page.evaluate(() => document.activeElement.id || document.activeElement.localName) };
+  },
+
   /** {url} -> {status}, null where only the fragment changed. */
   async goto({ url: to }) {
     const response = await page.goto(to, { waitUntil: 'domcontentloaded' });
@@ -146,7 +230,8 @@ lines.on('line', (line) => { queue.push(line); wake(); });
 lines.on('close', () => stop(0));
 
 try {
-  await openPage();
+  if (!url) throw new Error('usage: drive.mjs <url> [chromium flag...]');
+  await openPage(url, DESKTOP);
   say({ ready: true });
 } catch (error) {
   if (!stopping) say({ ready: false, error: plain(error) });
@@ -157,11 +242,10 @@ for (;;) {
   await obey(queue.shift());
 }
 
-async function openPage() {
-  if (!url) throw new Error('usage: drive.mjs <url> [chromium flag...]');
+async function openPage(to, options) {
   const browser = await launching;
-  browser.on('disconnected', () => stop(1));
-  const context = await browser.newContext({ viewport: { width: 1280, height: 800 } });
+  browser.once('disconnected', () => stop(1));
+  context = await browser.newContext(options);
   context.setDefaultTimeout(ACTION_MS);
   await context.exposeBinding('reportViolation', (_, text) => { troubles.push({ kind: 'csp', text }); });
   await context.addInitScript(() => {
@@ -176,7 +260,18 @@ async function openPage() {
     troubles.push({ kind: 'console', text: from ? `${message.text()} (${from})` : message.text() });
   });
   page.on('pageerror', (error) => { troubles.push({ kind: 'page', text: String(error.stack ?? error) }); });
-  await page.goto(url, { waitUntil: 'domcontentloaded' });
+  await page.goto(to, { waitUntil: 'domcontentloaded' });
+}
+
+/** Runs in the page. */
+function cutOff(selector) {
+  const seen = [...document.querySelectorAll(selector)].filter((element) => element.checkVisibility({ opacityProperty: true }));
+  const cut = seen.filter((element) => {
+    const { left, right, top, bottom } = element.getBoundingClientRect();
+    const inWindow = left >= -1 && top >= -1 && right <= innerWidth + 1 && bottom <= innerHeight + 1;
+    return !inWindow || (element.localName === 'button' && element.scrollWidth > element.clientWidth + 1);
+  });
+  return cut.map((element) => `${element.localName}#${element.id} ${element.textContent.trim().slice(0, 40)}`);
 }
 
 async function obey(line) {

@@ -16,10 +16,24 @@ use crate::{PATIENCE, require};
 
 const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/browser");
 
+/// Where our own page has the screen.
+const OWN_CANVAS: &str = "#screen canvas";
+
 /// Whether there is a browser and its driver.
 pub fn is_here() -> bool {
     let driver = format!("{FOLDER}/node_modules/playwright-core");
     require::file("/usr/bin/chromium", "chromium") && require::file(&driver, "npm ci in tests/browser")
+}
+
+/// How a browser looks.
+#[derive(Clone, Copy, Debug)]
+pub struct Look {
+    /// 390 by 844 and touched, not 1280 by 800 and clicked.
+    pub phone: bool,
+    /// The colour scheme that its owner likes.
+    pub dark: bool,
+    /// The language, such as `zh-CN`.
+    pub language: &'static str,
 }
 
 /// An open page.
@@ -64,9 +78,20 @@ impl Browser {
         self.ask(&json!({ "do": "wait_state", "state": state, "timeout_ms": patience }));
     }
 
+    /// Waits until the page shows what `selector` names.
+    pub fn wait_for(&mut self, selector: &str) {
+        let patience = Duration::as_millis(&PATIENCE) as u64;
+        self.ask(&json!({ "do": "wait_for", "selector": selector, "timeout_ms": patience }));
+    }
+
     /// The screen of the machine, as the page has it.
     pub fn screen(&mut self) -> Screen {
-        let answer = self.ask(&json!({ "do": "pixels" }));
+        self.screen_in(OWN_CANVAS)
+    }
+
+    /// The same of another page, which has it in the canvas that `selector` names.
+    pub fn screen_in(&mut self, selector: &str) -> Screen {
+        let answer = self.ask(&json!({ "do": "pixels", "selector": selector }));
         let size = |name: &str| answer[name].as_u64().expect("a number") as usize;
         let rgb = BASE64_STANDARD.decode(answer["rgb"].as_str().expect("text")).expect("base64");
         Screen { width: size("width"), height: size("height"), rgb }
@@ -74,12 +99,85 @@ impl Browser {
 
     /// Presses a key on the machine's screen.
     pub fn press(&mut self, key: &str) {
-        self.ask(&json!({ "do": "press", "key": key }));
+        self.press_in(OWN_CANVAS, key);
+    }
+
+    /// The same in another page.
+    pub fn press_in(&mut self, selector: &str, key: &str) {
+        self.ask(&json!({ "do": "press", "selector": selector, "key": key }));
+    }
+
+    /// Types text on the machine's screen.
+    pub fn type_text(&mut self, text: &str) {
+        self.ask(&json!({ "do": "type", "text": text }));
+    }
+
+    /// Clicks in the middle of it.
+    pub fn click(&mut self, selector: &str) {
+        self.ask(&json!({ "do": "click", "selector": selector }));
+    }
+
+    /// Goes to another address in the same page.
+    pub fn goto(&mut self, url: &str) {
+        self.ask(&json!({ "do": "goto", "url": url }));
+    }
+
+    /// Opens `url` in a browser without memory, which looks as `look` says.
+    pub fn reopen(&mut self, url: &str, look: Look) {
+        let Look { phone, dark, language } = look;
+        let scheme = if dark { "dark" } else { "light" };
+        self.ask(
+            &json!({ "do": "reopen", "url": url, "phone": phone, "scheme": scheme, "language": language }),
+        );
+    }
+
+    /// Writes a picture of the page to `target/screenshots`, for people to look at.
+    ///
+    /// # Panics
+    /// It cannot be written.
+    pub fn shot(&mut self, name: &str) {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/screenshots");
+        std::fs::create_dir_all(&folder).expect("a folder");
+        self.ask(&json!({ "do": "screenshot", "path": folder.join(format!("{name}.png")) }));
+    }
+
+    /// What axe-core finds in the page as it is now that would keep people out, which is nothing.
+    ///
+    /// # Panics
+    /// It finds something.
+    pub fn is_accessible(&mut self, what: &str) {
+        let found = self.ask(&json!({ "do": "axe" }))["violations"].clone();
+        assert_eq!(found, json!([]), "{what}");
+    }
+
+    /// What is on the clipboard of the browser's device.
+    pub fn clipboard(&mut self) -> String {
+        self.ask(&json!({ "do": "clipboard" }))["text"].as_str().expect("text").to_owned()
+    }
+
+    /// Puts text there.
+    pub fn put_on_clipboard(&mut self, text: &str) {
+        self.ask(&json!({ "do": "clipboard", "text": text }));
+    }
+
+    /// Id of what has the focus, or its element's name.
+    pub fn focused(&mut self) -> String {
+        self.ask(&json!({ "do": "focused" }))["selector"].as_str().expect("text").to_owned()
     }
 
     /// What a person reads there.
     pub fn text(&mut self, selector: &str) -> String {
         self.ask(&json!({ "do": "text", "selector": selector }))["text"].as_str().expect("text").to_owned()
+    }
+
+    /// Whether a person sees it.
+    pub fn shows(&mut self, selector: &str) -> bool {
+        self.ask(&json!({ "do": "visible", "selector": selector }))["visible"] == true
+    }
+
+    /// What is in a field.
+    pub fn value(&mut self, selector: &str) -> String {
+        self.ask(&json!({ "do": "value", "selector": selector }))["value"].as_str().expect("text").to_owned()
     }
 
     /// What the address bar shows.
@@ -90,6 +188,16 @@ impl Browser {
     /// Errors of the page so far, violations of its security policy among them.
     pub fn errors(&mut self) -> Vec<Value> {
         self.ask(&json!({ "do": "console_errors" }))["errors"].as_array().expect("a list").clone()
+    }
+
+    /// The same without what the browser itself says of requests that were refused, which no page can prevent.
+    pub fn faults(&mut self) -> Vec<Value> {
+        let mut errors = self.errors();
+        errors.retain(|error| {
+            let text = error["text"].as_str().unwrap_or_default();
+            !(text.starts_with("Failed to load resource") || text.starts_with("WebSocket connection to"))
+        });
+        errors
     }
 
     fn line(&mut self) -> Value {

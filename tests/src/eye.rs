@@ -72,14 +72,6 @@ impl Eye {
         }
     }
 
-    /// All rows of the store, by table: what no refused request changes.
-    ///
-    /// # Panics
-    /// The store does not answer.
-    pub fn rows(&mut self) -> Vec<(&'static str, i64)> {
-        ["instance", "broker", "ticket", "session"].map(|table| (table, self.count(table))).into()
-    }
-
     /// The session that used the ticket with this hash; `None` if it is not used.
     ///
     /// # Panics
@@ -97,17 +89,6 @@ impl Eye {
     /// The store does not answer.
     pub fn stores(&mut self, broker_id: &str) -> bool {
         self.stored_brokers().contains_key(broker_id)
-    }
-
-    fn count(&mut self, table: &'static str) -> i64 {
-        let query = match table {
-            "instance" => "SELECT COUNT(*) FROM instance",
-            "broker" => "SELECT COUNT(*) FROM broker",
-            "ticket" => "SELECT COUNT(*) FROM ticket",
-            _ => "SELECT COUNT(*) FROM session",
-        };
-        let row = self.runtime.block_on(sqlx::query(query).fetch_one(&mut self.store));
-        row.expect("a count").get(0)
     }
 
     fn column(&mut self, query: &'static str) -> Vec<String> {
@@ -174,8 +155,11 @@ fn session_of(item: &Value) -> (String, String) {
     (text(item, "session_id"), text(item, "broker_id"))
 }
 
-/// The map of open brokers among those that a process has open (proc(5), `fdinfo`).
-fn brokers_map(id: u32) -> HashMap<MapData, BrokerKeyWords, SlotWords> {
+/// The map of open brokers among those that a process has open (proc_pid_fdinfo(5)).
+///
+/// # Panics
+/// It has none.
+pub fn brokers_map(id: u32) -> HashMap<MapData, BrokerKeyWords, SlotWords> {
     let map_id = |entry: std::io::Result<std::fs::DirEntry>| {
         let info = std::fs::read_to_string(entry.ok()?.path()).ok()?;
         info.lines().find_map(|line| line.strip_prefix("map_id:"))?.trim().parse::<u32>().ok()

@@ -107,6 +107,14 @@ impl Gateway {
         self
     }
 
+    /// The command line, with the API and its key in its environment.
+    pub fn command_line(&self) -> Command {
+        let mut command = Command::new(program());
+        command.env("PORTCULLIS_URL", &self.api.url);
+        command.env("PORTCULLIS_KEY_FILE", self.folder.join("state/api.key"));
+        command
+    }
+
     /// The control API.
     pub const fn api(&self) -> &Api {
         &self.api
@@ -115,6 +123,11 @@ impl Gateway {
     /// A value of the line that it printed when it was ready, `backend` for one.
     pub fn ready(&self, name: &str) -> String {
         word(&self.ready, name)
+    }
+
+    /// Where it keeps its files.
+    pub fn state_dir(&self) -> PathBuf {
+        self.folder.join("state")
     }
 
     /// What it logged so far.

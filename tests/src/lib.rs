@@ -5,7 +5,9 @@
 
 pub mod browser;
 pub mod console;
+pub mod events;
 pub mod eye;
+pub mod files;
 pub mod frames;
 pub mod gateway;
 pub mod namespace;
@@ -14,8 +16,10 @@ pub mod process;
 pub mod prometheus;
 pub mod qemu;
 pub mod require;
+pub mod state;
 pub mod strace;
 pub mod target;
+pub mod tigervnc;
 pub mod tls;
 pub mod websocket;
 

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::mpsc;
 use std::thread;
 
+use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, setns, unshare};
 
 use crate::process::run;
@@ -24,6 +25,21 @@ pub fn in_namespace<T: Send>(body: impl FnOnce() -> T + Send) -> T {
         inside.join()
     });
     result.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+}
+
+/// Puts an empty folder in the place of each of `paths`, for this thread and what it starts. To be called in
+/// [`in_namespace`], whose thread takes them along when it ends.
+///
+/// # Panics
+/// The system refuses.
+pub fn hide(paths: &[&str]) {
+    unshare(CloneFlags::CLONE_NEWNS).expect("a mount namespace");
+    let nothing: Option<&str> = None;
+    // Nothing of this is to be seen outside.
+    mount(nothing, "/", nothing, MsFlags::MS_REC | MsFlags::MS_PRIVATE, nothing).expect("mounts apart");
+    for path in paths {
+        mount(Some("tmpfs"), *path, Some("tmpfs"), MsFlags::empty(), nothing).expect("an empty folder");
+    }
 }
 
 /// Another namespace, joined to that of the caller by a veth pair: `out` here, `in` there.

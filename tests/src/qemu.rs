@@ -34,7 +34,15 @@ impl Machine {
     /// # Panics
     /// It does not start.
     pub fn start(folder: &Path) -> Self {
-        Self::start_with(folder, "", &[])
+        Self::start_with(folder, free_vnc_port(), "", &[])
+    }
+
+    /// The same, with its console at a port that it had before.
+    ///
+    /// # Panics
+    /// It does not start.
+    pub fn start_at(folder: &Path, vnc_port: u16) -> Self {
+        Self::start_with(folder, vnc_port, "", &[])
     }
 
     /// The same, with a console that asks for `password` (RFC 6143 section 7.2.2).
@@ -43,7 +51,7 @@ impl Machine {
     /// It does not start.
     pub fn start_with_password(folder: &Path, password: &str) -> Self {
         let secret = format!("secret,id=s0,data={password}");
-        Self::start_with(folder, ",password-secret=s0", &["-object", &secret])
+        Self::start_with(folder, free_vnc_port(), ",password-secret=s0", &["-object", &secret])
     }
 
     /// The same, with a console that is shown over TLS only (VeNCrypt).
@@ -52,12 +60,11 @@ impl Machine {
     /// It does not start.
     pub fn start_with_tls(folder: &Path) -> Self {
         let credentials = "tls-creds-anon,id=t0,endpoint=server";
-        Self::start_with(folder, ",tls-creds=t0", &["-object", credentials])
+        Self::start_with(folder, free_vnc_port(), ",tls-creds=t0", &["-object", credentials])
     }
 
-    fn start_with(folder: &Path, vnc_options: &str, more: &[&str]) -> Self {
+    fn start_with(folder: &Path, vnc_port: u16, vnc_options: &str, more: &[&str]) -> Self {
         let socket = folder.join("qmp");
-        let vnc_port = free_vnc_port();
         let display = format!("127.0.0.1:{}{vnc_options}", vnc_port - 5900);
         let monitor = format!("unix:{},server=on,wait=off", socket.display());
         let log = std::fs::File::create(folder.join("qemu.log")).expect("a log");
@@ -124,6 +131,14 @@ impl Machine {
 fn free_vnc_port() -> u16 {
     let free = (5_900..10_000).rev().find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok());
     free.expect("a free port")
+}
+
+/// Waits until `look` shows what QEMU shows, in at least 99 of 100 pixels, and returns it.
+pub fn same_picture(machine: &mut Machine, mut look: impl FnMut() -> Screen) -> Screen {
+    wait_for("the page to show the machine's screen", || {
+        let (there, here) = (machine.screen(), look());
+        (there.ink() > 1_000 && here.likeness(&there) >= 0.99).then_some(here)
+    })
 }
 
 /// Pixels, three bytes each, rows from the top.

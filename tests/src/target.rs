@@ -18,7 +18,15 @@ impl Target {
     /// # Panics
     /// The system refuses.
     pub fn new() -> Self {
-        Self { listener: TcpListener::bind("127.0.0.1:0").expect("a port") }
+        Self::at("127.0.0.1:0")
+    }
+
+    /// Listens on an address of this machine.
+    ///
+    /// # Panics
+    /// The system refuses.
+    pub fn at(address: &str) -> Self {
+        Self { listener: TcpListener::bind(address).expect("a port") }
     }
 
     /// Its port.

@@ -1,9 +1,7 @@
 //! The control API from the outside: what is asked wrongly is answered clearly, and changes nothing.
 
-use std::process::{Command, Output};
-
 use portcullis_tests::behind_every_gate;
-use portcullis_tests::gateway::{BODY_MAX, Broker, Gateway, agent, call, padded, program};
+use portcullis_tests::gateway::{BODY_MAX, Broker, Gateway, agent, call, padded};
 use portcullis_tests::process::descriptors;
 use portcullis_tests::target::Target;
 use portcullis_tests::wait_for;
@@ -167,16 +165,14 @@ fn lists_come_in_parts(backend: &str) {
     assert!(!gateway.api().get("/v1/instances").1.to_string().contains("secret12"));
 }
 
-fn command_line(gateway: &Gateway, folder: &std::path::Path, arguments: &[&str]) -> Output {
-    let mut command = Command::new(program());
-    command.args(arguments).env("PORTCULLIS_URL", &gateway.api().url);
-    command.env("PORTCULLIS_KEY_FILE", folder.join("state/api.key")).output().expect("runs")
+fn read(text: &str) -> Value {
+    serde_json::from_str(text).expect("JSON")
 }
 
 fn the_command_line_does_what_the_api_does(backend: &str) {
-    let (folder, gateway) = gateway(backend);
+    let (_folder, gateway) = gateway(backend);
     let ask = |arguments: &[&str]| {
-        let output = command_line(&gateway, folder.path(), arguments);
+        let output = gateway.command_line().args(arguments).output().expect("runs");
         let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("text");
         (output.status.code(), text(output.stdout), text(output.stderr))
     };
@@ -184,17 +180,18 @@ fn the_command_line_does_what_the_api_does(backend: &str) {
     let (code, _, said) = ask(&["instance", "add", "i-1", "--host", "127.0.0.1", "--port", &port]);
     assert_eq!(code, Some(0), "{said}");
     let (_, list, _) = ask(&["instance", "list", "--json"]);
-    assert_eq!(serde_json::from_str::<Value>(&list).expect("JSON")[0]["instance_id"], "i-1");
+    assert_eq!(read(&list)[0]["instance_id"], "i-1");
     let (code, created, _) = ask(&["broker", "create", "i-1", "--json"]);
     assert_eq!(code, Some(0));
-    let created: Value = serde_json::from_str(&created).expect("JSON");
+    let created = read(&created);
     let id = created["broker_id"].as_str().expect("an id");
     assert!(created["console_url"].as_str().is_some_and(|url| url.contains("/#token=")), "{created}");
     let (_, shown, _) = ask(&["broker", "show", id]);
     assert!(shown.contains(id) && shown.contains("i-1"), "{shown}");
     let (_, list, _) = ask(&["broker", "list"]);
     assert_eq!(list, shown);
-    assert_eq!(ask(&["broker", "close", id]).0, Some(0));
+    let (code, said, _) = ask(&["broker", "close", id, "--json"]);
+    assert_eq!((code, read(&said)), (Some(0), json!({ "broker_id": id, "state": "closed" })));
     // 3: refused by the service, 2: wrong usage, 1: failed.
     let (code, _, said) = ask(&["broker", "close", id]);
     assert_eq!((code, said.contains("there is no broker")), (Some(3), true), "{said}");
@@ -208,9 +205,9 @@ fn the_command_line_does_what_the_api_does(backend: &str) {
 }
 
 fn sessions_are_shown_and_ended_by_the_command_line(backend: &str) {
-    let (folder, gateway) = gateway(backend);
+    let (_folder, gateway) = gateway(backend);
     let ask = |arguments: &[&str]| {
-        let output = command_line(&gateway, folder.path(), arguments);
+        let output = gateway.command_line().args(arguments).output().expect("runs");
         let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("text");
         (output.status.code(), text(output.stdout), text(output.stderr))
     };
@@ -237,7 +234,8 @@ fn sessions_are_shown_and_ended_by_the_command_line(backend: &str) {
         first["session_id"].as_str().map(str::to_owned)
     });
     let id = id.as_str();
-    assert_eq!(ask(&["session", "kill", id]).0, Some(0));
+    let (code, said, _) = ask(&["session", "kill", id, "--json"]);
+    assert_eq!((code, read(&said)), (Some(0), json!({ "session_id": id, "end_reason": "killed" })));
     assert!(closed(&mut session).is_some());
     wait_for("the end to be recorded", || {
         (json(&["session", "show", id, "--json"])["state"] == "ended").then_some(())

@@ -40,9 +40,8 @@ fn said(output: Output) -> Said {
 }
 
 fn ask(gateway: &Gateway, folder: &Path, arguments: &[&str], input: &str) -> Said {
-    let mut command = Command::new(program());
-    command.args(arguments).current_dir(folder).env("PORTCULLIS_URL", &gateway.api().url);
-    command.env("PORTCULLIS_KEY_FILE", folder.join("state/api.key"));
+    let mut command = gateway.command_line();
+    command.args(arguments).current_dir(folder);
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().expect("starts");
     child.stdin.take().expect("a pipe").write_all(input.as_bytes()).expect("reads");
@@ -272,7 +271,9 @@ fn instances_are_shown_and_removed(backend: &str) {
     let (_, shown, _) = ask(&["instance", "show", "i/1", "--json"]);
     assert_eq!(serde_json::from_str::<Value>(&shown).expect("JSON")["instance_id"], "i/1");
     let broker = gateway.open_again("i/1");
-    assert_eq!(ask(&["instance", "remove", "i/1"]).0, Some(0));
+    let (code, said, _) = ask(&["instance", "remove", "i/1", "--json"]);
+    let said: Value = serde_json::from_str(&said).expect("JSON");
+    assert_eq!((code, said), (Some(0), json!({ "instance_id": "i/1", "state": "removed" })));
     assert_eq!(gateway.api().get(&format!("/v1/brokers/{}", broker.id)).0, 404);
     for command in ["show", "remove"] {
         let (code, _, error) = ask(&["instance", command, "i/1"]);

@@ -1,9 +1,10 @@
 //! End to end: a real machine, a real browser, our page between them.
 
+use nix::sys::signal::Signal;
 use portcullis_tests::browser::{self, Browser};
 use portcullis_tests::gateway::Gateway;
 use portcullis_tests::namespace::in_namespace;
-use portcullis_tests::qemu::{self, Machine};
+use portcullis_tests::qemu::{self, Machine, same_picture};
 use portcullis_tests::target::Target;
 use portcullis_tests::websocket::open;
 use portcullis_tests::{require, wait_for};
@@ -36,30 +37,23 @@ fn the_browser_shows_the_screen_of_the_machine() {
         wait_for("GRUB's menu", || (machine.screen().ink() > 5_000).then_some(()));
         browser.press("ArrowDown");
         let menu = wait_for("the menu to stand still", || {
-            let once = same_picture(&mut machine, &mut browser);
-            let again = same_picture(&mut machine, &mut browser);
+            let once = same_picture(&mut machine, || browser.screen());
+            let again = same_picture(&mut machine, || browser.screen());
             (again == once).then_some(again)
         });
 
         // A key changes the screen of the machine, and with it the page.
         browser.press("c");
         wait_for("the page to show what the key did", || {
-            (same_picture(&mut machine, &mut browser).likeness(&menu) < 0.99).then_some(())
+            (same_picture(&mut machine, || browser.screen()).likeness(&menu) < 0.99).then_some(())
         });
 
+        browser.shot("real-connected");
         assert_eq!(browser.errors(), Vec::<serde_json::Value>::new());
         assert_eq!(gateway.metric("portcullis_connections_active"), 1.0);
         assert!(gateway.metric("portcullis_filter_packets_total{verdict=\"open\"}") > 0.0);
         assert!(!gateway.log().contains(&broker.token), "a ticket is in the log");
     });
-}
-
-/// Waits until the page shows what QEMU shows, in at least 99 of 100 pixels, and returns it.
-fn same_picture(machine: &mut Machine, browser: &mut Browser) -> qemu::Screen {
-    wait_for("the page to show the machine's screen", || {
-        let (there, here) = (machine.screen(), browser.screen());
-        (there.ink() > 1_000 && here.likeness(&there) >= 0.99).then_some(here)
-    })
 }
 
 #[test]
@@ -75,21 +69,157 @@ fn the_page_says_what_is_wrong() {
         drop(dead);
         let broker = gateway.open(port);
         let mut browser = Browser::open(&console_url(&broker));
-        browser.wait_state("failed");
+        browser.wait_state("waiting");
         assert!(browser.text("#detail").contains("target_refused"), "{}", browser.text("#detail"));
+        browser.click("#stop");
+        browser.wait_state("failed");
 
         let wrong = format!("http://{}/#token={}", broker.endpoint, "0".repeat(64));
-        browser.ask(&serde_json::json!({ "do": "goto", "url": wrong }));
+        browser.goto(&wrong);
         wait_for("the wrong ticket to be named", || {
             browser.text("#detail").contains("wrong_ticket").then_some(())
         });
 
         let none = format!("http://{}/", broker.endpoint);
-        browser.ask(&serde_json::json!({ "do": "goto", "url": none }));
+        browser.goto(&none);
         wait_for("the missing ticket to be named", || {
             browser.text("#detail").contains("no_ticket").then_some(())
         });
+        assert_eq!(browser.faults(), Vec::<serde_json::Value>::new());
     });
+}
+
+#[test]
+fn the_page_comes_back_to_gateway_and_machine() {
+    if !all_is_here() {
+        return;
+    }
+    in_namespace(|| {
+        let folder = tempfile::tempdir().expect("a folder");
+        let start = || Gateway::start(folder.path(), "ebpf", &["session.reconnect_s = 120"]);
+        let mut machine = Machine::start(folder.path());
+        let mut gateway = start();
+        let broker = gateway.open(machine.vnc_port);
+        let mut browser = Browser::open(&console_url(&broker));
+        browser.wait_state("connected");
+
+        gateway.signal(Signal::SIGKILL);
+        gateway.ended();
+        browser.wait_state("reconnecting");
+        browser.shot("real-reconnecting");
+        let gateway = start();
+        browser.wait_state("connected");
+        shows_the_menu(&mut machine, &mut browser);
+
+        let port = machine.vnc_port;
+        drop(machine);
+        browser.wait_state("waiting");
+        browser.shot("real-waiting");
+        let mut machine = Machine::start_at(folder.path(), port);
+        browser.wait_state("connected");
+        shows_the_menu(&mut machine, &mut browser);
+
+        // Who does not want to wait may stop, and come back by hand.
+        drop(machine);
+        browser.wait_state("waiting");
+        browser.click("#stop");
+        browser.wait_state("ended");
+        browser.shot("real-ended");
+        let mut machine = Machine::start_at(folder.path(), port);
+        browser.click("#again");
+        browser.wait_state("connected");
+        shows_the_menu(&mut machine, &mut browser);
+
+        let (status, _) = gateway.api().delete(&format!("/v1/brokers/{}", broker.id));
+        assert_eq!(status, 204);
+        browser.wait_state("ended");
+        assert_eq!(browser.text("#title"), "This console was closed");
+        assert_eq!(browser.faults(), Vec::<serde_json::Value>::new());
+    });
+}
+
+#[test]
+fn the_page_tells_a_newer_window_from_an_operator() {
+    if !all_is_here() {
+        return;
+    }
+    in_namespace(|| {
+        let folder = tempfile::tempdir().expect("a folder");
+        let machine = Machine::start(folder.path());
+        let gateway = Gateway::start(folder.path(), "ebpf", &[]);
+        let broker = gateway.open(machine.vnc_port);
+        let mut browser = Browser::open(&console_url(&broker));
+        browser.wait_state("connected");
+
+        let newer = open(&broker).expect("takes the place");
+        browser.wait_state("ended");
+        assert!(browser.text("#detail").contains("4000"), "{}", browser.text("#detail"));
+        browser.click("#again");
+        browser.wait_state("connected");
+        drop(newer);
+
+        let (_, sessions) = gateway.api().get("/v1/sessions?state=live");
+        let session = sessions["items"][0]["session_id"].as_str().expect("a session").to_owned();
+        assert_eq!(gateway.api().delete(&format!("/v1/sessions/{session}")).0, 204);
+        browser.wait_state("ended");
+        assert!(browser.text("#detail").contains("4001"), "{}", browser.text("#detail"));
+        assert!(!browser.shows("#again"), "the ticket is good for nothing any more");
+        assert_eq!(browser.errors(), Vec::<serde_json::Value>::new());
+    });
+}
+
+#[test]
+fn the_page_does_not_wait_longer_than_its_session() {
+    if !all_is_here() {
+        return;
+    }
+    in_namespace(|| {
+        let folder = tempfile::tempdir().expect("a folder");
+        let machine = Machine::start(folder.path());
+        let gateway = Gateway::start(folder.path(), "ebpf", &["session.reconnect_s = 3"]);
+        let broker = gateway.open(machine.vnc_port);
+        let mut browser = Browser::open(&console_url(&broker));
+        browser.wait_state("connected");
+        drop(machine);
+        browser.wait_state("ended");
+        browser.shot("real-gave-up");
+        gateway.wait_metric("portcullis_brokers{state=\"open\"}", 0.0);
+        browser.click("#again");
+        wait_for("the page to say so", || {
+            (browser.text("#title") == "It is too late to come back").then_some(())
+        });
+        assert!(!browser.shows("#again"));
+        assert_eq!(browser.faults(), Vec::<serde_json::Value>::new());
+    });
+}
+
+#[test]
+fn a_console_without_tickets_needs_none_in_its_link() {
+    if !all_is_here() {
+        return;
+    }
+    in_namespace(|| {
+        let folder = tempfile::tempdir().expect("a folder");
+        let machine = Machine::start(folder.path());
+        let gateway = Gateway::start(folder.path(), "ebpf", &[]);
+        gateway.add_instance("i-open", machine.vnc_port);
+        let wish = serde_json::json!({
+            "instance_id": "i-open", "tickets": "optional", "client": "127.0.0.0/8",
+        });
+        let (status, answer) = gateway.api().post("/v1/brokers", &wish);
+        assert_eq!(status, 201, "{answer}");
+        let broker = portcullis_tests::gateway::Broker::read(answer);
+        let mut browser = Browser::open(&format!("http://{}/", broker.endpoint));
+        browser.wait_state("connected");
+        assert_eq!(browser.errors(), Vec::<serde_json::Value>::new());
+    });
+}
+
+/// Waits for GRUB's menu on both sides, with its countdown stopped.
+fn shows_the_menu(machine: &mut Machine, browser: &mut Browser) {
+    wait_for("GRUB's menu", || (machine.screen().ink() > 5_000).then_some(()));
+    browser.press("ArrowDown");
+    same_picture(machine, || browser.screen());
 }
 
 #[test]
@@ -117,7 +247,7 @@ fn the_password_of_the_machine_stays_inside() {
         browser.wait_state("connected");
         wait_for("GRUB's menu", || (machine.screen().ink() > 5_000).then_some(()));
         browser.press("ArrowDown");
-        same_picture(&mut machine, &mut browser);
+        same_picture(&mut machine, || browser.screen());
         assert_eq!(browser.errors(), Vec::<serde_json::Value>::new());
         for text in [gateway.log(), gateway.api().get("/v1/instances").1.to_string()] {
             assert!(!text.contains("secret12"), "{text}");

@@ -1,11 +1,10 @@
 //! What happens is told: to those who listen, and to the audit log.
 
-use std::io::{BufRead, BufReader, Write};
-use std::net::{SocketAddr, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 
+use portcullis_tests::events::Listener;
 use portcullis_tests::gateway::Gateway;
-use portcullis_tests::target::{Target, bounded};
+use portcullis_tests::target::Target;
 use portcullis_tests::websocket::{closed, echoes, open, open_with};
 use portcullis_tests::{behind_every_gate, wait_for};
 use serde_json::{Value, json};
@@ -16,57 +15,6 @@ fn gateway(backend: &str) -> (tempfile::TempDir, Gateway) {
     let folder = tempfile::tempdir().expect("a folder");
     let gateway = Gateway::start(folder.path(), backend, &[]);
     (folder, gateway)
-}
-
-/// A reader of `GET /v1/events`.
-struct Listener(BufReader<TcpStream>);
-
-impl Listener {
-    /// Listens with a window and segments so small that the system keeps little of what is not read.
-    fn new(gateway: &Gateway) -> Self {
-        let api = gateway.ready("api");
-        let address: SocketAddr = api.strip_prefix("http://").expect("a URL").parse().expect("an address");
-        let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None);
-        let socket = socket.expect("a socket");
-        socket.set_recv_buffer_size(4096).expect("an option");
-        socket.set_tcp_mss(536).expect("an option");
-        socket.connect(&address.into()).expect("connects");
-        let mut stream: TcpStream = socket.into();
-        bounded(&stream);
-        // HTTP/1.0: the answer comes as it is, not in chunks.
-        let request = format!("GET /v1/events HTTP/1.0\r\nX-API-Key: {}\r\n\r\n", gateway.api().key);
-        stream.write_all(request.as_bytes()).expect("writes");
-        let mut listener = Self(BufReader::new(stream));
-        let mut head = String::new();
-        while !head.ends_with("\r\n\r\n") {
-            listener.0.read_line(&mut head).expect("a head");
-        }
-        assert!(head.contains(" 200 OK\r\n") && head.contains("content-type: text/event-stream"), "{head}");
-        listener
-    }
-
-    /// Name and data of the next event.
-    fn next(&mut self) -> (String, String) {
-        let (mut name, mut data) = (String::new(), String::new());
-        loop {
-            let mut line = String::new();
-            assert_ne!(self.0.read_line(&mut line).expect("a line"), 0, "the stream ended");
-            match line.trim_end_matches('\n').split_once(": ") {
-                Some(("event", value)) => name = value.to_owned(),
-                Some(("data", value)) => data = value.to_owned(),
-                None if line == "\n" && !name.is_empty() => return (name, data),
-                // A comment that keeps the connection alive.
-                _ => {}
-            }
-        }
-    }
-
-    fn event(&mut self) -> Value {
-        let (name, data) = self.next();
-        let event: Value = serde_json::from_str(&data).expect("JSON");
-        assert_eq!(event["event"], name.as_str());
-        event
-    }
 }
 
 fn a_session_is_told_from_its_beginning_to_its_end(backend: &str) {
@@ -130,7 +78,7 @@ fn who_does_not_read_holds_nothing_up(backend: &str) {
     echoes(&mut open(&gateway.open(Target::new().echo())).expect("a session"), b"hello");
     let (mut heard, mut lost) = (0, 0);
     while lost == 0 {
-        match listener.next() {
+        match listener.named() {
             (name, count) if name == "lost" => lost = count.parse::<u64>().expect("a number"),
             _ => heard += 1,
         }
@@ -139,7 +87,7 @@ fn who_does_not_read_holds_nothing_up(backend: &str) {
     // It goes on with what is left, and with what comes.
     let last = wait_for("the last event", || {
         put(5000);
-        let (name, _) = listener.next();
+        let (name, _) = listener.named();
         (name == "session.ended").then_some(name)
     });
     assert_eq!(last, "session.ended");

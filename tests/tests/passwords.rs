@@ -1,107 +1,114 @@
-//! Consoles with a password, which the gateway shows them and clients do not have.
+//! Passwords of consoles: written and never read back, unless `reveal_passwords` says otherwise.
 
-use std::net::SocketAddr;
+use std::path::Path;
+use std::thread::JoinHandle;
 
-use portcullis_tests::console::Console;
+use portcullis_tests::behind_every_gate;
+use portcullis_tests::events::Listener;
 use portcullis_tests::gateway::{Broker, Gateway};
-use portcullis_tests::target::connect;
-use portcullis_tests::websocket::{closed, open, talk};
-use portcullis_tests::{PATIENCE, behind_every_gate};
-use serde_json::json;
-use tokio_tungstenite::tungstenite::Message;
+use portcullis_tests::target::Target;
+use portcullis_tests::websocket::open;
+use serde_json::{Value, json};
 
-behind_every_gate!(
-    a_wrong_password_is_not_tried_over_and_over,
-    of_many_clients_at_once_one_tries_a_wrong_password,
-    a_client_that_breaks_the_handshake_is_to_blame,
-);
+behind_every_gate!(passwords_stay_inside, passwords_are_revealed_to_who_has_the_key_and_nowhere_else);
 
-fn gateway(backend: &str) -> (tempfile::TempDir, Gateway) {
+const PASSWORD: &str = "secret12";
+
+/// Answers of every call that shows an instance or opens a broker.
+struct Answers {
+    reads: Vec<Value>,
+    opens: Vec<Value>,
+    others: Vec<Value>,
+}
+
+fn answers(gateway: &Gateway, port: u16) -> Answers {
+    let api = gateway.api();
+    let ok = |(status, answer): (u16, Value)| {
+        assert!(matches!(status, 200 | 201), "{status} {answer}");
+        answer
+    };
+    let instance = json!({
+        "host": "127.0.0.1", "graphics_port": port, "graphics_protocol": "vnc", "graphics_passwd": PASSWORD,
+    });
+    let put = ok(api.put("/v1/instances/i-1", &instance));
+    let opens = vec![
+        ok(api.post("/v1/brokers", &json!({ "instance_id": "i-1" }))),
+        ok(api.get("/iaas/?action=CreateBrokers&instances.1=i-1"))["broker_set"][0].clone(),
+    ];
+    let reads = vec![
+        ok(api.get("/v1/instances/i-1")),
+        ok(api.get("/v1/instances"))["items"][0].clone(),
+        ok(api.get("/iaas/?action=DescribeInstances"))["instance_set"][0].clone(),
+    ];
+    let others = vec![
+        put,
+        ok(api.get("/v1/brokers")),
+        ok(api.get("/iaas/?action=DescribeBrokers")),
+        api.put("/v1/instances/i-1", &json!({ "host": "", "graphics_passwd": PASSWORD })).1,
+    ];
+    Answers { reads, opens, others }
+}
+
+/// A console that is no VNC: a session with it fails with the password at hand.
+fn target() -> (u16, JoinHandle<()>) {
+    let target = Target::new();
+    (target.port(), target.serve(drop))
+}
+
+fn is_kept_inside(folder: &Path, gateway: &Gateway, listener: &mut Listener) {
+    let audit = std::fs::read_to_string(folder.join("state/audit.log")).expect("a log");
+    for text in [&audit, &gateway.log(), &gateway.metrics()] {
+        assert!(!text.contains(PASSWORD), "{text}");
+    }
+    loop {
+        let event = listener.event();
+        assert!(!event.to_string().contains(PASSWORD), "{event}");
+        if event["event"] == "session.refused" {
+            return;
+        }
+    }
+}
+
+fn passwords_stay_inside(backend: &str) {
     let folder = tempfile::tempdir().expect("a folder");
     let gateway = Gateway::start(folder.path(), backend, &[]);
-    (folder, gateway)
+    let mut listener = Listener::new(&gateway);
+    let (port, console) = target();
+    let Answers { reads, opens, others } = answers(&gateway, port);
+    for answer in reads.iter().chain(&opens).chain(&others) {
+        assert!(!answer.to_string().contains(PASSWORD), "{answer}");
+        assert!(answer.get("graphics_passwd").is_none(), "{answer}");
+    }
+    assert_eq!(open(&Broker::read(opens[0].clone())).err(), Some((502, "target_not_vnc".into())));
+    console.join().expect("the console was asked");
+    is_kept_inside(folder.path(), &gateway, &mut listener);
+    assert!(!gateway.log().contains("reveal_passwords"), "{}", gateway.log());
 }
 
-fn put(gateway: &Gateway, id: &str, port: u16, password: &str) {
-    let body = json!({
-        "host": "127.0.0.1", "graphics_port": port, "graphics_protocol": "vnc", "graphics_passwd": password,
-    });
-    let (status, answer) = gateway.api().put(&format!("/v1/instances/{id}"), &body);
-    assert!(matches!(status, 200 | 201), "{status} {answer}");
-}
-
-/// The whole answer to a handshake.
-fn answer(endpoint: SocketAddr, token: &str) -> String {
-    let mut stream = connect(endpoint, PATIENCE).expect("connects");
-    let request = format!(
-        "GET /?token={token} HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+fn passwords_are_revealed_to_who_has_the_key_and_nowhere_else(backend: &str) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let gateway = Gateway::start(folder.path(), backend, &["reveal_passwords = true"]);
+    let mut listener = Listener::new(&gateway);
+    let (port, console) = target();
+    let Answers { reads, opens, others } = answers(&gateway, port);
+    for answer in reads.iter().chain(&opens) {
+        assert_eq!(answer["graphics_passwd"], PASSWORD, "{answer}");
+    }
+    for answer in &others {
+        assert!(!answer.to_string().contains(PASSWORD), "{answer}");
+    }
+    // One without a password has no such field.
+    gateway.add_instance("i-2", port);
+    assert!(gateway.api().get("/v1/instances/i-2").1.get("graphics_passwd").is_none());
+    assert_eq!(open(&Broker::read(opens[0].clone())).err(), Some((502, "target_not_vnc".into())));
+    console.join().expect("the console was asked");
+    is_kept_inside(folder.path(), &gateway, &mut listener);
+    assert!(
+        gateway.log().contains("WARN") && gateway.log().contains("reveal_passwords"),
+        "{}",
+        gateway.log()
     );
-    String::from_utf8(talk(&mut stream, request.as_bytes())).expect("text")
-}
-
-/// The broker's client is told that the password is wrong, and when to come again.
-fn is_refused(broker: &Broker) -> u64 {
-    let answer = answer(broker.endpoint, &broker.token);
-    assert!(answer.starts_with("HTTP/1.1 502 ") && answer.contains("\"target_password\""), "{answer}");
-    let seconds = answer.lines().find_map(|line| line.strip_prefix("Retry-After: ")).expect("a header");
-    seconds.parse().expect("seconds")
-}
-
-fn a_wrong_password_is_not_tried_over_and_over(backend: &str) {
-    let (_folder, gateway) = gateway(backend);
-    let console = Console::start();
-    put(&gateway, "i-1", console.port(), "wrong");
-    put(&gateway, "i-2", console.port(), "wrong");
-    let (broker, other) = (gateway.open_again("i-1"), gateway.open_again("i-2"));
-    assert_eq!(is_refused(&broker), 5);
-    // The same place by another name is the same place. On a machine under load, the wait may be over.
-    let mut waits = Vec::new();
-    while console.tries() == 1 && waits.len() < 10 {
-        waits.push(is_refused(&broker));
-        waits.push(is_refused(&other));
-    }
-    assert!(waits.iter().all(|wait| (1..=10).contains(wait)), "{waits:?}");
-    assert!(console.tries() <= 2, "{} tries", console.tries());
-
-    // The console takes what it did not take; nobody tries that yet. The record is corrected, and all is well.
-    console.let_in(true);
-    put(&gateway, "i-1", console.port(), "right");
-    let tries = console.tries();
-    let mut session = open(&broker).expect("a session");
-    assert_eq!(session.read().expect("reads"), Message::binary(&b"RFB 003.008\n"[..]));
-    assert_eq!(console.tries(), tries + 1);
-}
-
-fn of_many_clients_at_once_one_tries_a_wrong_password(backend: &str) {
-    let (_folder, gateway) = gateway(backend);
-    let console = Console::start();
-    put(&gateway, "i-1", console.port(), "wrong");
-    let brokers: Vec<_> = (0..20).map(|_| gateway.open_again("i-1")).collect();
-    let clients: Vec<_> =
-        brokers.into_iter().map(|broker| std::thread::spawn(move || is_refused(&broker))).collect();
-    for client in clients {
-        client.join().expect("it is told");
-    }
-    // One for each wait that was over before all of them had come: 0, 5, 15, 35 seconds.
-    assert!(console.tries() <= 4, "{} tries", console.tries());
-    let refused = gateway.metric("portcullis_handshake_refusals_total{code=\"target_password\"}");
-    assert_eq!(refused, 20.0);
-}
-
-fn a_client_that_breaks_the_handshake_is_to_blame(backend: &str) {
-    let (_folder, gateway) = gateway(backend);
-    let console = Console::start();
-    console.let_in(true);
-    put(&gateway, "i-1", console.port(), "right");
-    for (says, why) in [
-        (&b"RFB 009.009\n"[..], "there is no such version of RFB"),
-        (b"RFB 003.008\n\x02", "this security type of RFB was not offered"),
-    ] {
-        let mut session = open(&gateway.open_again("i-1")).expect("a session");
-        session.send(Message::binary(says)).expect("sends");
-        assert_eq!(closed(&mut session), Some((1002, why.into())));
-    }
-    gateway.wait_metric("portcullis_connection_ends_total{end=\"protocol_error\"}", 2.0);
-    assert_eq!(gateway.metric("portcullis_connection_ends_total{end=\"target_error\"}"), 0.0);
+    let audit = std::fs::read_to_string(folder.path().join("state/audit.log")).expect("a log");
+    let first: Value = serde_json::from_str(audit.lines().next().expect("a line")).expect("JSON");
+    assert_eq!(first["event"], "passwords.revealed");
 }

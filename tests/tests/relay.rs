@@ -546,6 +546,8 @@ fn the_page_and_its_parts_are_served(backend: &str) {
     assert_eq!(header("referrer-policy"), "no-referrer");
     assert_eq!(header("x-content-type-options"), "nosniff");
     assert!(header("content-security-policy").starts_with("default-src 'none'; script-src 'self';"));
+    // Browsers complain of it on a page that did not come by TLS.
+    assert!(!response.headers().contains_key("cross-origin-opener-policy"));
     let page = response.body_mut().read_to_string().expect("text");
     assert!(page.contains("Portcullis"), "{page}");
     // Parts exist in a build with pages only.
@@ -571,6 +573,7 @@ fn a_page_can_ask_for_the_status_of_its_console(backend: &str) {
     let (good, body) = status(&broker.token);
     assert_eq!((good, &body["graphics_protocol"]), (200, &"vnc".into()));
     assert!(body["last_refusal"].is_null(), "{body}");
+    assert_eq!(body["reconnect_s"], 30, "{body}");
     assert_eq!(open(&broker).err(), Some((502, "target_refused".into())));
     // Somebody without a ticket does not overwrite what its holder wants to know.
     assert_eq!(open_with(broker.endpoint, Some("0000")).err(), Some((403, "wrong_ticket".into())));

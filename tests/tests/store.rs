@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use nix::mount::{MsFlags, mount};
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::signal::Signal;
 use portcullis_tests::eye::Eye;
@@ -19,12 +19,24 @@ use serde_json::{Value, json};
 use sqlx::Connection;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 
-/// Mounts a small file system on `folder`, which is gone with the thread that asked for it.
-fn small_disk(folder: &Path) {
-    unshare(CloneFlags::CLONE_NEWNS).expect("a mount namespace");
-    mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None::<&str>)
-        .expect("nobody else sees it");
-    mount(Some("none"), folder, Some("tmpfs"), MsFlags::empty(), Some("size=1m")).expect("a file system");
+/// A small file system on a folder. Nobody but this thread and its processes sees it.
+struct SmallDisk<'a>(&'a Path);
+
+impl<'a> SmallDisk<'a> {
+    fn on(folder: &'a Path) -> Self {
+        unshare(CloneFlags::CLONE_NEWNS).expect("a mount namespace");
+        mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None::<&str>)
+            .expect("nobody else sees it");
+        mount(Some("none"), folder, Some("tmpfs"), MsFlags::empty(), Some("size=1m")).expect("a file system");
+        Self(folder)
+    }
+}
+
+impl Drop for SmallDisk<'_> {
+    fn drop(&mut self) {
+        // What still has files open goes on without; the folder below can be removed.
+        umount2(self.0, MntFlags::MNT_DETACH).expect("it is mounted");
+    }
 }
 
 fn unavailable(answer: (u16, Value)) {
@@ -73,7 +85,7 @@ fn a_full_disk() {
     }
     in_namespace(|| {
         let folder = tempfile::tempdir().expect("a folder");
-        small_disk(folder.path());
+        let _disk = SmallDisk::on(folder.path());
         let gateway = Gateway::start(folder.path(), "none", &[]);
         let filler = folder.path().join("filler");
         let broker = gateway.open(Target::new().echo());
@@ -170,7 +182,7 @@ fn no_start_on_a_read_only_disk() {
         let folder = tempfile::tempdir().expect("a folder");
         let state = folder.path().join("state");
         std::fs::create_dir(&state).expect("a folder");
-        small_disk(&state);
+        let _disk = SmallDisk::on(&state);
         let first = Gateway::start(folder.path(), "none", &[]);
         let broker = first.open(Target::new().echo());
         assert!(first.stop().success());

@@ -102,6 +102,8 @@ fn one_port_serves_tls_and_plain_clients(backend: &str) {
     let secure = page(&bench.authority.agent(), "https", broker.endpoint);
     assert_eq!(secure.0, 200);
     assert_eq!(secure, page(&agent(), "http", broker.endpoint));
+    let response = bench.authority.agent().get(format!("https://{}/", broker.endpoint)).call();
+    assert_eq!(response.expect("an answer").headers()["cross-origin-opener-policy"], "same-origin");
     assert!(!bench.gateway.log().contains(&broker.token), "a ticket is in the log");
 }
 

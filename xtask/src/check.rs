@@ -27,4 +27,7 @@ pub(crate) fn source_steps(steps: &mut Steps) {
         let tests = ["test", "--locked", "--workspace", "--exclude", "portcullis-tests", "--no-fail-fast"];
         exec::run(workspace::cargo().args(tests))
     });
+    steps.run("page tests", || {
+        exec::run(exec::command("npm").arg("test").current_dir(workspace::root().join("gateway/web")))
+    });
 }

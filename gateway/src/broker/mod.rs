@@ -13,6 +13,7 @@ pub mod sources;
 pub mod table;
 pub mod target;
 pub mod ticket;
+pub mod web_origin;
 
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;

@@ -1,6 +1,7 @@
 //! `portcullis broker`.
 
 use clap::{Args, Subcommand};
+use serde_json::json;
 
 use crate::control::api::wire::{BrokerView, CreateBroker, CreatedBroker, TicketRule};
 
@@ -29,6 +30,9 @@ pub enum Command {
     Close {
         /// Its id.
         broker_id: String,
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
     },
 }
 
@@ -69,7 +73,12 @@ pub fn run(command: Command, client: &Client) -> Result<(), Failure> {
             let broker: BrokerView = client.get(&format!("/v1/brokers/{}", encode(&broker_id)))?;
             if json { print(&broker)? } else { line(&broker) }
         }
-        Command::Close { broker_id } => client.delete(&format!("/v1/brokers/{}", encode(&broker_id)))?,
+        Command::Close { broker_id, json } => {
+            client.delete(&format!("/v1/brokers/{}", encode(&broker_id)))?;
+            if json {
+                print(&json!({ "broker_id": broker_id, "state": "closed" }))?;
+            }
+        }
     }
     Ok(())
 }

@@ -9,6 +9,7 @@ mod kernel;
 mod limits;
 mod ports;
 mod privileges;
+mod socket_file;
 mod sockets;
 mod store;
 

@@ -7,12 +7,13 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow};
 use clap::{Args, Subcommand};
+use serde_json::json;
 
 use crate::broker::Protocol;
 use crate::control::api::wire::{InstanceView, PutInstance};
 
 use super::client::{Client, Connection, Failure, encode};
-use super::say;
+use super::{print, say};
 
 #[derive(Subcommand)]
 pub enum Command {
@@ -38,6 +39,9 @@ pub enum Command {
     Remove {
         /// Its id.
         id: String,
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
     },
 }
 
@@ -61,6 +65,9 @@ pub struct Add {
     /// is known stays.
     #[arg(long)]
     password_file: Option<PathBuf>,
+    /// As JSON.
+    #[arg(long)]
+    json: bool,
 }
 
 pub fn run(command: Command, connection: &Connection) -> Result<(), Failure> {
@@ -77,7 +84,13 @@ pub fn run(command: Command, connection: &Connection) -> Result<(), Failure> {
             }
             Ok(())
         }
-        Command::Remove { id } => connection.client()?.delete(&path(&id)),
+        Command::Remove { id, json } => {
+            connection.client()?.delete(&path(&id))?;
+            if json {
+                print(&json!({ "instance_id": id, "state": "removed" }))?;
+            }
+            Ok(())
+        }
     }
 }
 
@@ -91,6 +104,9 @@ fn add(options: Add, client: &Client) -> Result<(), Failure> {
         graphics_passwd: options.password_file.as_deref().map(password).transpose()?,
     };
     let view: InstanceView = client.put(&path(&options.id), &body)?;
+    if options.json {
+        return print(&view);
+    }
     say(format_args!("{} is {}", view.instance_id, place(&view)));
     Ok(())
 }
@@ -107,11 +123,6 @@ fn list(json: bool, client: &Client) -> Result<(), Failure> {
 
 fn path(id: &str) -> String {
     format!("/v1/instances/{}", encode(id))
-}
-
-fn print(value: &impl serde::Serialize) -> Result<(), Failure> {
-    say(serde_json::to_string_pretty(value).map_err(anyhow::Error::from)?);
-    Ok(())
 }
 
 fn line(view: &InstanceView) {

@@ -1,6 +1,7 @@
 //! `portcullis session`.
 
 use clap::Subcommand;
+use serde_json::json;
 
 use crate::control::api::wire::{SessionState, SessionView};
 
@@ -30,6 +31,9 @@ pub enum Command {
     Kill {
         /// Its id.
         session_id: String,
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
     },
 }
 
@@ -47,7 +51,12 @@ pub fn run(command: Command, client: &Client) -> Result<(), Failure> {
             let session: SessionView = client.get(&path(&session_id))?;
             if json { print(&session)? } else { line(&session) }
         }
-        Command::Kill { session_id } => client.delete(&path(&session_id))?,
+        Command::Kill { session_id, json } => {
+            client.delete(&path(&session_id))?;
+            if json {
+                print(&json!({ "session_id": session_id, "end_reason": "killed" }))?;
+            }
+        }
     }
     Ok(())
 }

@@ -28,8 +28,8 @@ fn sample_lines() -> Vec<(String, String)> {
 fn the_sample_is_a_configuration() {
     let config = parse(SAMPLE).expect("the sample parses");
     assert_eq!(config.range, 10_000..=15_000);
-    assert_eq!((config.api.address.to_string().as_str(), config.api.tls), ("127.0.0.1:8700", false));
-    assert_eq!((config.metrics.address.to_string().as_str(), config.metrics.tls), ("127.0.0.1:9700", false));
+    assert_eq!((config.api.at.to_string().as_str(), config.api.tls), ("127.0.0.1:8700", false));
+    assert_eq!((config.metrics.at.to_string().as_str(), config.metrics.tls), ("127.0.0.1:9700", false));
     assert_eq!((config.tls, config.broker_tls), (None, BrokerTls::Off));
 }
 
@@ -70,9 +70,25 @@ fn tls_is_where_it_can_be_and_has_to_be() {
     let plain = "api.tls = false\napi.allow_plain = true\nmetrics.allow_plain = true";
     assert_eq!(check(&format!("{outside}\n{plain}")), (BrokerTls::Optional, false, true));
 
+    assert_eq!(check("api.listen = \"unix:/run/portcullis/api.sock\""), (BrokerTls::Optional, false, false));
+
     let told = format!("addresses = [\"127.0.80.1\"]\n{outside}\n{plain}");
     let config = parse(&told).expect("allowed");
     assert_eq!((config.broker_tls, config.api.tls, config.metrics.tls), (BrokerTls::Off, false, false));
+}
+
+#[test]
+fn a_unix_socket_is_named_by_its_path() {
+    let longest = format!("/{}", "x".repeat(106));
+    for (more, path, mode) in [
+        ("api.listen = \"unix:/run/api.sock\"", "/run/api.sock", 0o600),
+        ("api.listen = \"unix:/run/api.sock\"\napi.socket_mode = \"0660\"", "/run/api.sock", 0o660),
+        (&format!("api.listen = \"unix:{longest}\""), longest.as_str(), 0o600),
+    ] {
+        let config = parse(&format!("addresses = [\"127.0.80.1\"]\n{more}")).expect(more);
+        assert_eq!(config.api.at, At::Unix { path: path.into(), mode });
+        assert_eq!(config.api.at.to_string(), format!("unix:{path}"));
+    }
 }
 
 #[test]
@@ -127,6 +143,34 @@ fn what_is_wrong_is_said() {
         (
             &format!("{CERTIFIED}\ntls.broker_ports = \"on\""),
             "tls.broker_ports = \"on\": off, optional or required",
+        ),
+        (
+            "addresses = [\"127.0.80.1\"]\napi.listen = \"8700\"",
+            "api.listen = \"8700\": ADDRESS:PORT, or unix:",
+        ),
+        ("addresses = [\"127.0.80.1\"]\napi.listen = \"unix:api.sock\"", "ADDRESS:PORT, or unix:/path"),
+        ("addresses = [\"127.0.80.1\"]\napi.listen = \"unix:/a b\"", "ADDRESS:PORT, or unix:/path"),
+        (
+            &format!("addresses = [\"127.0.80.1\"]\napi.listen = \"unix:/{}\"", "x".repeat(107)),
+            "ADDRESS:PORT, or unix:/path of at most 107 bytes",
+        ),
+        (
+            &format!("{CERTIFIED}\napi.listen = \"unix:/run/x\"\napi.tls = true"),
+            "api.tls = true: a Unix socket speaks no TLS",
+        ),
+        (
+            "addresses = [\"127.0.80.1\"]\napi.socket_mode = \"0070\"",
+            "api.socket_mode = \"0070\": octal permissions",
+        ),
+        ("addresses = [\"127.0.80.1\"]\nmetrics.connections = 0", "metrics.connections = 0: at least 1"),
+        ("addresses = [\"127.0.80.1\"]\nmetrics.request_s = 0", "metrics.request_s = 0: at least 1"),
+        (
+            "addresses = [\"127.0.80.1\"]\nallowed_origins = [\"https://x\", \"https://y/\"]",
+            "allowed_origins = \"https://y/\": an origin is http://HOST[:PORT] or https://HOST[:PORT]",
+        ),
+        (
+            "addresses = [\"127.0.80.1\"]\nallowed_origins = [\"null\"]",
+            "allowed_origins = \"null\": an origin",
         ),
         ("adresses = []", "unknown field `adresses`"),
         ("[range]\nfirst = 70000", "invalid value"),

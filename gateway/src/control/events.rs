@@ -23,7 +23,7 @@ use super::store::WallTime;
 #[derive(Clone, Debug, Default, Serialize, ToSchema)]
 pub struct Event {
     /// `broker.opened`, `broker.closed`, `session.began`, `session.ended`, `session.refused`,
-    /// `session.killed`, `instance.put`, `instance.removed`.
+    /// `session.killed`, `instance.put`, `instance.removed`, `passwords.revealed`.
     pub event: &'static str,
     /// When, RFC 3339.
     pub time: String,
@@ -105,6 +105,11 @@ impl Event {
     /// An instance was written or removed.
     pub fn instance(event: &'static str, instance_id: &str) -> Self {
         Self { instance_id: Some(instance_id.to_owned()), ..Self::now(event) }
+    }
+
+    /// The gateway starts as one that shows the passwords of consoles to who has the API key.
+    pub fn passwords_revealed() -> Self {
+        Self::now("passwords.revealed")
     }
 
     fn of_broker(event: &'static str, broker: &Broker) -> Self {

@@ -21,8 +21,10 @@ const HEADERS: &str = "Content-Security-Policy: default-src 'none'; script-src '
 img-src 'self' data: blob:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'\r\n\
 Referrer-Policy: no-referrer\r\n\
 X-Content-Type-Options: nosniff\r\n\
-Cross-Origin-Opener-Policy: same-origin\r\n\
 Connection: close\r\n";
+
+/// On pages that came by TLS: on others browsers ignore it, and complain (HTML Standard section 7.1.3).
+const OWN_GROUP: &str = "Cross-Origin-Opener-Policy: same-origin\r\n";
 
 /// A fatal alert `handshake_failure` (RFC 8446 sections 5.1 and 6), which every TLS client understands.
 static TLS_ALERT: [u8; 7] = [21, 3, 3, 0, 2, 2, 40];
@@ -34,11 +36,15 @@ const FOR_EVER: &str = "public, max-age=31536000, immutable";
 impl Answer {
     /// Status, `Content-Type`, `Cache-Control`, and what is said.
     pub fn new(status: u16, content_type: &str, cache: &str, body: Cow<'static, [u8]>) -> Self {
+        Self::with(status, content_type, cache, body, "")
+    }
+
+    fn with(status: u16, content_type: &str, cache: &str, body: Cow<'static, [u8]>, more: &str) -> Self {
         let reason = reason(status);
         let length = body.len();
         let head = format!(
             "HTTP/1.1 {status} {reason}\r\nContent-Type: {content_type}\r\nContent-Length: {length}\r\n\
-             Cache-Control: {cache}\r\n{HEADERS}\r\n"
+             Cache-Control: {cache}\r\n{HEADERS}{more}\r\n"
         );
         Self { head, body }
     }
@@ -60,7 +66,8 @@ impl Answer {
         self
     }
 
-    /// What a page asks before it connects: the ticket is good; and why the last try failed, if it did.
+    /// What a page asks before it connects: the ticket is good; for how many seconds a session waits for
+    /// its client to come back; and why the last try failed, if it did.
     pub fn status(broker: &Broker) -> Self {
         let last = broker
             .last_refusal()
@@ -69,15 +76,16 @@ impl Answer {
             "instance_id": broker.instance_id,
             "graphics_protocol": broker.protocol,
             "state": "open",
+            "reconnect_s": broker.admission.window.as_secs(),
             "last_refusal": last,
         });
         Self::json(200, &body)
     }
 
-    /// A page or one of its parts.
-    pub fn page(page: Page) -> Self {
+    /// A page or one of its parts, to a client that speaks TLS or does not.
+    pub fn page(page: Page, by_tls: bool) -> Self {
         let cache = if page.immutable { FOR_EVER } else { NO_STORE };
-        Self::new(200, &page.content_type, cache, page.body)
+        Self::with(200, &page.content_type, cache, page.body, if by_tls { OWN_GROUP } else { "" })
     }
 
     fn json(status: u16, body: &serde_json::Value) -> Self {

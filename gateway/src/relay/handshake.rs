@@ -16,6 +16,7 @@ use tokio_tungstenite::tungstenite::http::header::{
 
 use crate::broker::Refusal;
 use crate::broker::ticket::Token;
+use crate::broker::web_origin::WebOrigin;
 
 use super::stream::{ClientStream, TLS_FIRST_BYTE};
 
@@ -110,16 +111,16 @@ impl Upgrade {
 
 impl Head {
     /// What the client asks for. A WebSocket handshake is good on any path. `broker_id` names the cookie
-    /// that may carry its ticket.
+    /// that may carry its ticket, and `allowed` whose pages may send it beside the own ones.
     ///
     /// # Errors
     /// [`Refusal::BadHandshake`], [`Refusal::WrongOrigin`].
-    pub fn ask(&self, broker_id: Option<&str>) -> Result<Ask, Refusal> {
+    pub fn ask(&self, broker_id: Option<&str>, allowed: &[WebOrigin]) -> Result<Ask, Refusal> {
         if self.request.headers().contains_key(UPGRADE) {
-            return Ok(Ask::Upgrade(self.upgrade()?, self.token(broker_id)?));
+            return Ok(Ask::Upgrade(self.upgrade()?, self.token(broker_id, allowed)?));
         }
         match self.request.uri().path() {
-            "/status" => Ok(Ask::Status(self.token(broker_id)?)),
+            "/status" => Ok(Ask::Status(self.token(broker_id, allowed)?)),
             path => Ok(Ask::Page(path.to_owned())),
         }
     }
@@ -137,8 +138,8 @@ impl Head {
     }
 
     /// The ticket: a subprotocol `ticket.<token>`, a bearer token (RFC 6750 section 2.1), `token` in the
-    /// query, or a cookie. A browser sends cookies by itself, so that one needs the page's own Origin.
-    fn token(&self, broker_id: Option<&str>) -> Result<Option<Token>, Refusal> {
+    /// query, or a cookie. A browser sends cookies by itself, so that one needs an Origin that may.
+    fn token(&self, broker_id: Option<&str>, allowed: &[WebOrigin]) -> Result<Option<Token>, Refusal> {
         let from_subprotocol = self.subprotocols().find_map(|name| name.strip_prefix("ticket."));
         let from_header = || {
             let mut bearers = self.headers(&AUTHORIZATION).filter_map(|value| value.split_once(' '));
@@ -154,7 +155,7 @@ impl Head {
             return Ok(shown.map(Token::from_client));
         }
         match self.cookie(broker_id) {
-            Some(_) if !self.has_own_origin() => Err(Refusal::WrongOrigin),
+            Some(_) if !self.has_good_origin(allowed) => Err(Refusal::WrongOrigin),
             cookie => Ok(cookie.map(Token::from_client)),
         }
     }
@@ -172,12 +173,13 @@ impl Head {
         found.map(|(_, value)| value)
     }
 
-    /// Whether the request comes from a page of the same host and port, or from no page at all.
-    fn has_own_origin(&self) -> bool {
-        let host = self.headers(&HOST).next();
-        self.headers(&ORIGIN).all(|origin| {
-            let authority = origin.split_once("://").map(|(_, authority)| authority);
-            authority.is_some() && authority == host
+    /// Whether the request comes from a page of the same host and port, from one of `allowed`, or from no
+    /// page at all.
+    fn has_good_origin(&self, allowed: &[WebOrigin]) -> bool {
+        let host = self.headers(&HOST).next().unwrap_or_default();
+        self.request.headers().get_all(ORIGIN).into_iter().all(|origin| {
+            let origin = origin.to_str().ok().and_then(|text| text.parse::<WebOrigin>().ok());
+            origin.is_some_and(|origin| origin.is_at(host) || allowed.contains(&origin))
         })
     }
 
@@ -203,7 +205,7 @@ mod tests {
     }
 
     fn upgrade(path: &str, more: &str) -> (String, Option<Token>) {
-        match head(&format!("GET {path} HTTP/1.1\r\n{UPGRADE_HEADERS}{more}\r\n")).ask(Some("b-1")) {
+        match head(&format!("GET {path} HTTP/1.1\r\n{UPGRADE_HEADERS}{more}\r\n")).ask(Some("b-1"), &[]) {
             Ok(Ask::Upgrade(upgrade, token)) => {
                 (String::from_utf8_lossy(upgrade.answer()).to_ascii_lowercase(), token)
             }
@@ -241,13 +243,44 @@ mod tests {
 
     #[test]
     fn a_cookie_counts_on_the_own_page_only() {
-        for origin in ["http://y", "http://x.evil", "null", "http://x:1"] {
+        for origin in ["http://y", "http://x.evil", "null", "http://x:1", "", "x", "\u{e4}"] {
             let request =
                 format!("GET / HTTP/1.1\r\n{UPGRADE_HEADERS}Cookie: token=t1\r\nOrigin: {origin}\r\n\r\n");
-            assert_eq!(head(&request).ask(None).err(), Some(Refusal::WrongOrigin), "{origin}");
+            assert_eq!(head(&request).ask(None, &[]).err(), Some(Refusal::WrongOrigin), "{origin}");
+        }
+        for origin in ["http://x", "https://x", "http://X:80"] {
+            assert!(
+                upgrade("/", &format!("Cookie: token=t1\r\nOrigin: {origin}\r\n")).1.is_some(),
+                "{origin}"
+            );
         }
         // Another broker's cookie is not looked at.
         assert_eq!(upgrade("/", "Cookie: portcullis_b-2=t1\r\nOrigin: http://x\r\n").1, None);
+    }
+
+    #[test]
+    fn a_cookie_may_come_from_pages_that_are_named() {
+        let allowed = ["https://cloud.example", "http://y:8080"].map(|text| text.parse().expect("an origin"));
+        for (origin, good) in [
+            ("Origin: https://cloud.example\r\n", true),
+            ("Origin: https://CLOUD.example:443\r\n", true),
+            ("Origin: http://y:8080\r\n", true),
+            ("Origin: http://x\r\n", true),
+            ("", true),
+            ("Origin: http://cloud.example\r\n", false),
+            ("Origin: https://cloud.example:8443\r\n", false),
+            ("Origin: https://cloud.example.evil\r\n", false),
+            ("Origin: http://y\r\n", false),
+            ("Origin: null\r\n", false),
+            ("Origin: https://cloud.example\r\nOrigin: http://evil\r\n", false),
+        ] {
+            for cookie in ["token", "portcullis_b-1"] {
+                let request =
+                    format!("GET / HTTP/1.1\r\n{UPGRADE_HEADERS}Cookie: {cookie}=t1\r\n{origin}\r\n");
+                let refused = head(&request).ask(Some("b-1"), &allowed).err();
+                assert_eq!(refused, (!good).then_some(Refusal::WrongOrigin), "{cookie} {origin}");
+            }
+        }
     }
 
     #[test]
@@ -271,7 +304,7 @@ mod tests {
             "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 12\r\n\
              Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n",
         ] {
-            let refusal = head(&format!("GET / HTTP/1.1\r\nHost: x\r\n{headers}\r\n")).ask(None).err();
+            let refusal = head(&format!("GET / HTTP/1.1\r\nHost: x\r\n{headers}\r\n")).ask(None, &[]).err();
             assert_eq!(refusal, Some(Refusal::BadHandshake), "{headers}");
         }
     }

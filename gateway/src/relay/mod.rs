@@ -12,7 +12,7 @@ pub mod listener;
 mod mail;
 pub mod pump;
 pub mod session;
-mod socket;
+pub mod socket;
 pub mod stream;
 pub mod target;
 pub mod traffic;

@@ -17,6 +17,7 @@ use crate::broker::session::{Admitted, Connection, Sessions};
 use crate::broker::sources::Sources;
 use crate::broker::table::Table;
 use crate::broker::ticket::{Claim, Token};
+use crate::broker::web_origin::WebOrigin;
 use crate::broker::{Broker, Desk, Refusal, Stop, canonical};
 use crate::metrics::Metrics;
 use crate::web;
@@ -47,6 +48,8 @@ pub struct Shared {
     pub tls: Tls,
     /// Deadlines of the request.
     pub head: HeadTimes,
+    /// Whose pages may show a ticket in a cookie, beside the own ones.
+    pub allowed_origins: Vec<WebOrigin>,
     /// Deadline of each question to the control side.
     pub answer: Duration,
     /// Times of the relay.
@@ -175,14 +178,15 @@ impl Caller {
 
     async fn ask(&mut self, broker: Option<&Arc<Broker>>, shared: &Shared) -> Result<Reached, Otherwise> {
         let head = read_head(&mut self.stream, shared.head).await?;
-        let (upgrade, token) = match head.ask(broker.map(|broker| broker.id.as_str()))? {
-            Ask::Upgrade(upgrade, token) => (Some(upgrade), token),
-            Ask::Status(token) => (None, token),
-            Ask::Page(path) => {
-                let page = web::page(&path).ok_or(Refusal::NoPage)?;
-                return Err(Otherwise::Answered(Answer::page(page)));
-            }
-        };
+        let (upgrade, token) =
+            match head.ask(broker.map(|broker| broker.id.as_str()), &shared.allowed_origins)? {
+                Ask::Upgrade(upgrade, token) => (Some(upgrade), token),
+                Ask::Status(token) => (None, token),
+                Ask::Page(path) => {
+                    let page = web::page(&path).ok_or(Refusal::NoPage)?;
+                    return Err(Otherwise::Answered(Answer::page(page, self.stream.is_tls())));
+                }
+            };
         let broker = broker.ok_or(Refusal::NoBroker)?;
         let claim = self.claim(broker, token.as_ref(), shared)?;
         let Some(upgrade) = upgrade else {

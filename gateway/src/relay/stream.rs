@@ -116,6 +116,11 @@ impl ClientStream {
         }
     }
 
+    /// Whether it is encrypted.
+    pub const fn is_tls(&self) -> bool {
+        matches!(self, Self::Tls(_))
+    }
+
     /// Whether the client has ended its side already. What it sent and is not read yet counts as being
     /// there.
     pub fn has_left(&mut self) -> bool {

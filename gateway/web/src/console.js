@@ -1,121 +1,197 @@
-// The console page, from link to screen: take the ticket, ask the gateway, connect, and say what happened.
+// The console page, from link to screen: take the ticket, ask the gateway, connect, come back when the connection is
+// lost, and say what happened.
 
+import * as bar from './bar.js';
+import * as clipboard from './clipboard.js';
+import { watch } from './delay.js';
+import * as keys from './keys.js';
+import { ofClose, ofLogin, ofPage, ofRefusal } from './message.js';
+import * as panels from './panels.js';
+import * as settings from './settings.js';
 import { askStatus } from './status.js';
-import { takeTicket } from './ticket.js';
-import * as toolbar from './toolbar.js';
+import { takeLink } from './ticket.js';
+import * as toast from './toast.js';
+import * as typing from './typing.js';
 import * as view from './view.js';
-import * as words from './words.js';
+import * as waiting from './waiting.js';
+import { choose, say, speak } from './words.js';
 
 const SLOW_MS = 10_000;
+// The gateway's default, until it has told its own.
+const WINDOW_MS = 30_000;
 
-let link = takeTicket();
+let link = takeLink();
 let connection = null;
 // Counts tries, so that an answer which comes after the next try has begun is dropped.
 let current = 0;
+// Whether this link has shown the screen, and how long its session waits for us.
+let seen = false;
+let window_ms = WINDOW_MS;
+// What went wrong last, and whether the session does not wait any longer.
+let trouble = null;
+let late = false;
+let unwatch = () => {};
 
-toolbar.start(() => connection);
-view.onAgain(start);
+for (const part of [bar, keys, typing, clipboard, settings]) part.start(() => connection);
+speak(choose([link.language ?? '', ...navigator.languages]));
+waiting.onTry(attempt);
+view.onButtons(() => (waiting.isOn() ? waiting.hurry() : start()), () => end(trouble, 'stopped'));
 // A new link for the same port, pasted into this window, changes only the fragment and does not load the page again.
 window.addEventListener('hashchange', () => {
-  link = takeTicket();
+  link = takeLink();
+  [seen, late, window_ms] = [false, false, WINDOW_MS];
   view.name('');
+  clipboard.clear();
+  toast.hide();
+  if (link.language) speak(choose([link.language]));
   start();
 });
+// Nobody waits for a countdown when the network is back, or the lid is open again.
+window.addEventListener('online', waiting.hurry);
+document.addEventListener('visibilitychange', () => { if (!document.hidden) waiting.hurry(); });
 start();
 
-async function start() {
+/** From the beginning, with all the time there is. */
+function start() {
+  waiting.stop();
+  view.picture(null);
+  view.show('connecting', ofPage('asking'));
+  attempt();
+}
+
+async function attempt() {
   const mine = ++current;
   const stale = () => mine !== current;
-  connection?.close();
-  connection = null;
+  leave();
+  if (link.damaged) return end(ofPage('damaged_link'));
 
-  if (link.damaged) return view.show('failed', words.DAMAGED_LINK);
-  if (!link.ticket) return view.show('failed', words.forRefusal({ code: 'no_ticket' }));
-
-  view.show('connecting', { title: 'Connecting', text: 'Asking the gateway.' });
   const viewer = import('./vnc.js').catch(() => null);
   const { granted, refusal } = await askStatus(link.ticket);
   if (stale()) return;
-  if (refusal) return view.show('failed', words.forRefusal(refusal));
+  if (refusal) return stumble(ofRefusal(refusal, { seen, late }));
 
-  view.name(granted.instance_id);
-  if (granted.graphics_protocol !== 'vnc') {
-    return view.show('failed', words.forOtherProtocol(granted.graphics_protocol));
-  }
+  window_ms = granted.window_ms;
+  view.name(granted.instance);
+  if (granted.protocol !== 'vnc') return end(ofPage('other_protocol', 'link', { protocol: granted.protocol }));
 
   const vnc = await viewer;
   if (stale()) return;
-  if (!vnc) return view.show('failed', words.PAGE_INCOMPLETE);
-  open(vnc, stale);
+  if (!vnc) return end(ofPage('incomplete'));
+  if (!waiting.isOn()) view.show('connecting', ofPage('opening'));
+  open(vnc, link.viewOnly || granted.viewOnly, stale);
 }
 
-function open(vnc, stale) {
-  view.show('connecting', { title: 'Connecting', text: 'Waiting for the screen of the machine.' });
-  let seen = false;
+function open(vnc, viewOnly, stale) {
+  let shown = false;
   // While a person reads a question or a timer runs, this connection may end and another begin.
   const live = () => connection === opened;
-  const slow = setTimeout(() => { if (live()) view.add(words.SLOW); }, SLOW_MS);
+  const slow = setTimeout(() => { if (live() && !waiting.isOn()) view.note('slow'); }, SLOW_MS);
 
   const opened = vnc.connect(document.getElementById('screen'), link.ticket, {
     connected() {
       clearTimeout(slow);
-      seen = true;
-      view.show('connected');
-      toolbar.fit(opened);
-      opened.focus();
+      shown = true;
+      opened.viewOnly(viewOnly);
+      view.viewOnly(viewOnly);
+      settings.apply(opened);
+      arrived(opened);
     },
     async asked(types) {
       clearTimeout(slow);
-      const answer = await view.ask({
-        title: 'The machine asks for a login',
-        text: 'Its console has a password of its own, which the gateway does not know.',
-      }, types, 'Log in');
+      const answer = await view.ask(ofPage('login'), types);
       if (!live()) return;
-      view.show('connecting', { title: 'Connecting', text: 'Checking the login.' });
+      view.show('connecting', ofPage('checking'));
       opened.answer(answer);
     },
     async unknownKey(key) {
       clearTimeout(slow);
-      if (!window.isSecureContext) {
-        opened.close();
-        connection = null;
-        return view.show('failed', words.NEEDS_HTTPS);
-      }
+      if (!window.isSecureContext) return end(ofPage('needs_https'));
       const detail = await fingerprint(key);
       if (!live()) return;
-      await view.ask({
-        title: 'Is this the right machine?',
-        text: 'Its console shows a key that this page cannot check. Compare it if you know the key of the machine.',
-        detail,
-      }, [], 'Connect');
+      await view.ask(ofPage('unknown_key'), [], detail);
       if (!live()) return;
-      view.show('connecting', { title: 'Connecting', text: 'Waiting for the machine.' });
+      view.show('connecting', ofPage('opening'));
       opened.trustKey();
     },
-    gone(end) {
+    copied: clipboard.copied,
+    gone(how) {
       clearTimeout(slow);
       connection = null;
-      if (document.fullscreenElement) document.exitFullscreen();
-      finish(end, seen, stale);
+      if (shown) away(opened);
+      finish(how, shown, stale);
     },
   });
   connection = opened;
 }
 
-async function finish(end, seen, stale) {
-  const state = seen ? 'ended' : 'failed';
-  if ('login' in end) return view.show(state, words.forLogin(end.login));
-  if (end.broken) return view.show(state, words.NOT_UNDERSTOOD);
+function arrived(vnc) {
+  if (waiting.isOn()) toast.show(say('toasts.back'));
+  waiting.stop();
+  [seen, late] = [true, false];
+  view.picture(null);
+  view.show('connected');
+  vnc.focus();
+  unwatch = watch(link.ticket, vnc.heard, {
+    measured: bar.showDelay,
+    lost() {
+      away(vnc);
+      stumble(ofClose({ code: 1006 }));
+    },
+  });
+}
+
+/** The screen is gone; what it showed last stays, as a picture, for as long as it may come back. */
+function away(vnc) {
+  view.picture(vnc.picture());
+  panels.close();
+  leave();
+}
+
+async function finish(how, shown, stale) {
+  if ('login' in how) return end(ofLogin(how.login));
+  if (how.broken) return end(ofPage('not_understood', 'again'));
   // After 1006 the reason, if there was one, is not in the close but in what the gateway says now.
-  if (seen || end.close.code !== 1006) return view.show(state, words.forClose(end.close));
+  if (shown || how.close.code !== 1006) return stumble(ofClose(how.close));
 
   const { refusal, last } = await askStatus(link.ticket);
   if (stale()) return;
   const why = refusal ?? last;
-  view.show(state, why ? words.forRefusal(why) : words.UPGRADE_LOST);
+  stumble(why ? ofRefusal(why, { seen, late }) : ofPage('upgrade_lost', waiting.isOn() ? 'wait' : 'again'));
 }
 
+/** Tries again after a while, where that can help and the session still waits for us. */
+function stumble(message) {
+  trouble = message;
+  toast.hide();
+  if (message.help !== 'wait') return end(message);
+  if (waiting.wait(message, window_ms)) return;
+  late = seen;
+  end(message, 'gave_up');
+}
+
+function end(message, note) {
+  current += 1;
+  leave();
+  waiting.stop();
+  toast.hide();
+  view.picture(null);
+  bar.leaveFullScreen();
+  view.show(seen ? 'ended' : 'failed', message, { note });
+}
+
+/** Lets go of the connection and of all that belongs to it. */
+function leave() {
+  unwatch();
+  unwatch = () => {};
+  bar.showDelay(null);
+  keys.release();
+  connection?.close();
+  connection = null;
+}
+
+/** In groups of eight bytes, between which a line may end. */
 async function fingerprint(key) {
   const hash = new Uint8Array(await crypto.subtle.digest('SHA-256', key));
-  return [...hash].map((byte) => byte.toString(16).padStart(2, '0')).join(':');
+  const digits = [...hash].map((byte) => byte.toString(16).padStart(2, '0'));
+  return [0, 8, 16, 24].map((at) => digits.slice(at, at + 8).join(':')).join(' ');
 }

@@ -1,59 +1,77 @@
 // What is on the page besides the screen: the state in the bar, and the card that says what is going on.
 // Everything from the gateway or the machine is set as text.
 
+import { card, onSpeak, say } from './words.js';
+
 const byId = (id) => document.getElementById(id);
-const card = { title: byId('title'), text: byId('text'), next: byId('next'), detail: byId('detail') };
+const { body } = document;
+const parts = { title: byId('title'), text: byId('text'), next: byId('next'), progress: byId('progress'), detail: byId('detail') };
 const form = byId('question');
 const fields = byId('fields');
 const again = byId('again');
+const stop = byId('stop');
+const last = byId('last-picture');
 
-const STATES = {
-  connecting: 'Connecting',
-  connected: 'Connected',
-  credentials: 'Waiting for you',
-  ended: 'Ended',
-  failed: 'Not connected',
-};
+const INPUTS = { username: 'text', password: 'password', target: 'text' };
 
-const FIELDS = {
-  username: { label: 'User name', type: 'text', autocomplete: 'off' },
-  password: { label: 'Password', type: 'password', autocomplete: 'off' },
-  target: { label: 'Machine', type: 'text', autocomplete: 'off' },
-};
+// What is shown now, to be shown in another language.
+let state = 'connecting';
+let message = null;
+let more = {};
+
+onSpeak(() => {
+  write();
+  for (const label of fields.querySelectorAll('[data-field]')) label.textContent = fieldName(label.dataset.field);
+});
 
 export function name(instance) {
   byId('instance').textContent = instance || 'Portcullis';
   document.title = instance ? `${instance} - Portcullis` : 'Portcullis';
 }
 
-/** `state` is a key of STATES; `words` come from words.js. */
-export function show(state, words = {}) {
-  document.body.dataset.state = state;
-  byId('state').textContent = STATES[state];
-  for (const part of Object.keys(card)) setText(card[part], words[part]);
+export function viewOnly(on) {
+  body.dataset.viewOnly = on;
+}
+
+/**
+ * `next` is a key of `states` in the words; `shown` a message, see message.js. `extra` is `{ note, progress, waits }`:
+ * a further key of `page`, words of a countdown, and whether there is something to stop.
+ */
+export function show(next, shown = null, extra = {}) {
+  const same = state === next && message?.key === shown?.key && Boolean(more.waits) === Boolean(extra.waits);
+  [state, message, more] = [next, shown, extra];
+  body.dataset.state = state;
   form.hidden = true;
   // What was typed must not stay in the page.
   fields.replaceChildren();
-  again.hidden = !words.retry;
-  again.textContent = state === 'ended' ? 'Connect again' : 'Try again';
-  if (state === 'connected') return;
+  again.hidden = !(more.waits || message?.help === 'again' || message?.help === 'wait');
+  stop.hidden = !more.waits;
+  write();
+  if (state === 'connected' || same) return;
   // Who cannot see the page hears the new card, and the button is one key away.
-  (words.retry ? again : card.title).focus();
+  (again.hidden ? parts.title : again).focus();
 }
 
-export function add(text) {
-  setText(card.next, text);
+/** Changes the line of a countdown only, which is not read out each second. */
+export function progress(words) {
+  more.progress = words;
+  setText(parts.progress, words?.());
 }
 
-export function onAgain(action) {
-  again.addEventListener('click', action);
+export function note(key) {
+  more.note = key;
+  write();
 }
 
-/** Asks in the card; resolves with what was typed, by type. */
-export function ask(words, types, button) {
-  show('credentials', words);
+export function onButtons(retry, giveUp) {
+  again.addEventListener('click', retry);
+  stop.addEventListener('click', giveUp);
+}
+
+/** Asks in the card; resolves with what was typed, by type. `detail` is shown as it is. */
+export function ask(question, types, detail) {
+  show('credentials', { ...question, detail });
   fields.replaceChildren(...types.map(field));
-  byId('answer').textContent = button;
   form.hidden = false;
   (fields.querySelector('input') ?? byId('answer')).focus();
   return new Promise((resolve) => {
@@ -64,15 +82,36 @@ export function ask(words, types, button) {
   });
 }
 
+/** Leaves the last picture of the machine behind the card; null takes it away. */
+export function picture(image) {
+  last.hidden = !image;
+  [last.width, last.height] = image ? [image.width, image.height] : [0, 0];
+  if (image) last.getContext('2d').putImageData(image, 0, 0);
+}
+
+function write() {
+  byId('state').textContent = say(`states.${state}`);
+  const words = message ? card(message) : {};
+  setText(parts.title, words.title);
+  setText(parts.text, words.text);
+  setText(parts.next, more.note ? say(`page.${more.note}`) : words.next);
+  setText(parts.progress, more.progress?.());
+  setText(parts.detail, message?.detail);
+  again.textContent = say(`page.${more.waits ? 'try_now' : state === 'ended' ? 'connect_again' : 'try_again'}`);
+}
+
 function field(type) {
-  const { label, ...attributes } = FIELDS[type] ?? { label: type, type: 'text', autocomplete: 'off' };
   const line = document.createElement('label');
-  const input = Object.assign(document.createElement('input'), attributes, { name: type, id: type });
-  input.autocapitalize = 'none';
-  input.spellcheck = false;
+  const label = Object.assign(document.createElement('span'), { textContent: fieldName(type) });
+  label.dataset.field = type;
+  const input = Object.assign(document.createElement('input'), {
+    type: INPUTS[type] ?? 'text', name: type, autocomplete: 'off', autocapitalize: 'none', spellcheck: false,
+  });
   line.append(label, input);
   return line;
 }
+
+const fieldName = (type) => (Object.hasOwn(INPUTS, type) ? say(`page.${type}`) : type);
 
 function setText(element, text) {
   element.textContent = text ?? '';

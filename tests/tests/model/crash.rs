@@ -168,7 +168,7 @@ impl World {
     }
 
     fn settle_create(&mut self, instance: String, answer: Option<Value>) {
-        let answered = answer.map(|answer| Broker::read(answer));
+        let answered = answer.map(Broker::read);
         let (_, list) = self.gateway().api().get("/v1/brokers?limit=1000");
         let new: Vec<Value> = list["items"]
             .as_array()

@@ -5,6 +5,7 @@ mod needs;
 mod node;
 mod policy;
 mod probe;
+pub(crate) mod python;
 pub(crate) mod release;
 mod sources;
 mod toolchain;
@@ -16,6 +17,7 @@ use crate::{exec, signals, terminal, workspace};
 use apt::{Apt, Origin};
 pub(crate) use needs::Level;
 use needs::Missing;
+use sources::Source;
 pub(crate) use toolchain::Compiler;
 
 /// Installs what `run` needs, or with --test also what the tests need, or with --bench also what is measured
@@ -25,7 +27,7 @@ pub(crate) struct Options {
     /// Install what the tests need, too.
     #[arg(long)]
     test: bool,
-    /// Install what the tests need, and the relays of the bench.
+    /// Install the relays of the bench, too.
     #[arg(long)]
     bench: bool,
     #[command(flatten)]
@@ -47,6 +49,9 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         _ => Level::Run,
     };
     ensure(level, options.consent)?;
+    if options.test {
+        python::install_packages()?;
+    }
     eprintln!("all is there");
     Ok(())
 }
@@ -62,6 +67,13 @@ pub(crate) fn ensure(level: Level, consent: Consent) -> Result<Compiler> {
         bail!("still missing: {}{}", missing.what.join(", "), by_hand(&missing));
     }
     Ok(missing.compiler.context("a compiler that is not missing was chosen")?.compiler)
+}
+
+/// This machine's package sources that serve the release, the main one first.
+pub(crate) fn debian_entries(codename: &str) -> Vec<Source> {
+    let mut entries = sources::serving(&sources::read_all(), codename);
+    entries.sort_by_key(|entry| !entry.suites.iter().any(|suite| suite == codename));
+    entries
 }
 
 /// The compiler for the kernel programs, if it is ready.

@@ -5,7 +5,7 @@ use std::path::Path;
 use crate::exec;
 use crate::run::guest;
 use crate::setup::toolchain::{self, Choice, Facts};
-use crate::setup::{node, probe};
+use crate::setup::{node, probe, python};
 
 /// How much is needed; each holds the ones before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -29,7 +29,7 @@ struct Need {
     present: fn() -> bool,
 }
 
-const NEEDS: [Need; 15] = [
+const NEEDS: [Need; 21] = [
     Need {
         level: Level::Build,
         what: "a C compiler (SQLite is C)",
@@ -52,6 +52,24 @@ const NEEDS: [Need; 15] = [
     },
     Need {
         level: Level::Test,
+        what: "a font with Chinese characters",
+        packages: &["fonts-droid-fallback"],
+        present: || Path::new("/usr/share/fonts/truetype/droid/DroidSansFallbackFull.ttf").exists(),
+    },
+    Need {
+        level: Level::Test,
+        what: "a VNC server of another make",
+        packages: &["tigervnc-standalone-server", "tigervnc-tools"],
+        present: || exec::find("Xtigervnc").is_some() && exec::find("tigervncpasswd").is_some(),
+    },
+    Need {
+        level: Level::Test,
+        what: "a program for its screen",
+        packages: &["xterm"],
+        present: || exec::find("xterm").is_some(),
+    },
+    Need {
+        level: Level::Test,
         what: "bpftool",
         packages: &["bpftool"],
         present: || exec::find("bpftool").is_some(),
@@ -61,6 +79,18 @@ const NEEDS: [Need; 15] = [
         what: "openssl",
         packages: &["openssl"],
         present: || exec::find("openssl").is_some(),
+    },
+    Need {
+        level: Level::Test,
+        what: "curl (the calls in README.md are made as they stand there)",
+        packages: &["curl"],
+        present: || exec::find("curl").is_some(),
+    },
+    Need {
+        level: Level::Test,
+        what: "Python with its virtual environments",
+        packages: &["python3", "python3-venv"],
+        present: python::is_here,
     },
     Need {
         level: Level::Test,
@@ -97,6 +127,12 @@ const NEEDS: [Need; 15] = [
         what: "noVNC as Debian ships it",
         packages: &["novnc"],
         present: || Path::new("/usr/share/novnc/vnc.html").exists(),
+    },
+    Need {
+        level: Level::Test,
+        what: "debootstrap (for test --bare)",
+        packages: &["debootstrap"],
+        present: || exec::find("debootstrap").is_some(),
     },
     Need {
         level: Level::Test,

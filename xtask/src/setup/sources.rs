@@ -38,14 +38,18 @@ pub(crate) fn read_all() -> Vec<Source> {
 pub(crate) fn with_backports(sources: &[Source], codename: &str) -> Option<String> {
     let backports = backports(codename);
     let main = sources.iter().find(|source| source.suites.iter().any(|suite| suite == codename))?;
-    let offshoot = format!("{codename}-");
-    let serves = |suite: &String| suite == codename || suite.starts_with(&offshoot);
-    let mut wanted: Vec<_> =
-        sources.iter().filter(|source| source.suites.iter().any(serves)).cloned().collect();
+    let mut wanted = serving(sources, codename);
     if !wanted.iter().any(|source| source.suites.contains(&backports)) {
         wanted.push(Source { suites: vec![backports], ..main.clone() });
     }
     Some(wanted.iter().map(Source::deb822).collect::<Vec<_>>().join("\n"))
+}
+
+/// Those that serve the release or one of its offshoots, such as its updates.
+pub(crate) fn serving(sources: &[Source], codename: &str) -> Vec<Source> {
+    let offshoot = format!("{codename}-");
+    let serves = |suite: &String| suite == codename || suite.starts_with(&offshoot);
+    sources.iter().filter(|source| source.suites.iter().any(serves)).cloned().collect()
 }
 
 /// The name of the backports suite of a release.
@@ -54,7 +58,8 @@ pub(crate) fn backports(codename: &str) -> String {
 }
 
 impl Source {
-    fn deb822(&self) -> String {
+    /// As sources.list(5) has it in files that end in `.sources`.
+    pub(crate) fn deb822(&self) -> String {
         let suites = self.suites.join(" ");
         let mut text = format!("Types: deb\nURIs: {}\nSuites: {suites}\n", self.uris);
         if !self.components.is_empty() {

@@ -1,5 +1,6 @@
 //! `cargo xtask test`: everything, as `.ci/run` calls it. Leaves nothing behind but packages and caches.
 
+mod bare;
 mod leftovers;
 
 use std::process::Command;
@@ -19,6 +20,9 @@ use leftovers::Traces;
 /// Installs what is missing, builds, and runs all checks and tests; lists what failed.
 #[derive(Debug, Args)]
 pub(crate) struct Options {
+    /// Instead, try set-up and build in a Debian 12 that has nothing yet. Needs root, and a quarter of an hour.
+    #[arg(long)]
+    bare: bool,
     #[command(flatten)]
     consent: setup::Consent,
 }
@@ -27,6 +31,10 @@ pub(crate) struct Options {
 const PATIENCE: Duration = Duration::from_secs(2);
 
 pub(crate) fn run(options: &Options) -> Result<()> {
+    if options.bare {
+        setup::ensure(Level::Test, options.consent)?;
+        return bare::run();
+    }
     let mut steps = Steps::default();
     // Before anything is built or run: what is there now is not ours.
     steps.run("set-up", || setup::ensure(Level::Test, options.consent).map(drop));
@@ -37,6 +45,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     steps.run("build", || build::all(true, options.consent)?.complete());
     check::source_steps(&mut steps);
     steps.run("browser driver", || page::install_packages(&workspace::root().join("tests/browser")));
+    steps.run("API tester", setup::python::install_packages);
     steps.run("tests", || exec::run(&mut tests(&scratch)));
     steps.always("nothing left behind", || {
         let ended = family.end(PATIENCE);

@@ -6,9 +6,10 @@ use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::unix::fs::MetadataExt;
 
-use crate::config::Config;
+use crate::config::{At, Config};
 
 use super::Check;
+use super::socket_file::in_the_way;
 
 /// More names than this help nobody.
 const NAMED: usize = 5;
@@ -31,7 +32,20 @@ pub fn checks(config: &Config, daemon: Option<u32>, filtered: bool) -> [Check; 2
     let owners = Owners::find(&sockets, daemon);
     sockets.retain(|socket| !owners.is_the_daemon(socket));
     let (ours, brokers): (Vec<_>, Vec<_>) = sockets.iter().partition(|socket| on_ours(socket, config));
-    [foreign(&brokers, &owners, filtered), taken(config, &ours, &owners)]
+    let files = socket_files(config, daemon.is_some());
+    [foreign(&brokers, &owners, filtered), taken(config, &ours, &files, &owners)]
+}
+
+/// What is in the way of our Unix sockets.
+fn socket_files(config: &Config, daemon: bool) -> Vec<String> {
+    let listening = fs::read_to_string("/proc/net/unix").unwrap_or_default();
+    let ours = [&config.api.at, &config.metrics.at];
+    ours.into_iter()
+        .filter_map(|at| match at {
+            At::Unix { path, .. } => in_the_way(path, &listening, daemon),
+            At::Tcp(_) => None,
+        })
+        .collect()
 }
 
 fn foreign(sockets: &[&Listening], owners: &Owners, filtered: bool) -> Check {
@@ -49,13 +63,15 @@ fn foreign(sockets: &[&Listening], owners: &Owners, filtered: bool) -> Check {
     Check::degraded(NAME, seen, format!("move them to other ports, or range.exclude = {ports:?}"))
 }
 
-fn taken(config: &Config, sockets: &[&Listening], owners: &Owners) -> Check {
+fn taken(config: &Config, sockets: &[&Listening], files: &[String], owners: &Owners) -> Check {
     const NAME: &str = "listen";
+    if !files.is_empty() {
+        let remedy =
+            "make the folder, remove what is not needed, or name another: api.listen, metrics.listen";
+        return Check::missing(NAME, files.join(", "), remedy);
+    }
     if sockets.is_empty() {
-        return Check::ok(
-            NAME,
-            format!("API on {}, metrics on {}", config.api.address, config.metrics.address),
-        );
+        return Check::ok(NAME, format!("API on {}, metrics on {}", config.api.at, config.metrics.at));
     }
     let remedy = "stop them, or name other addresses: api.listen, metrics.listen";
     Check::missing(NAME, format!("others listen there: {}", owners.names(sockets)), remedy)
@@ -70,8 +86,10 @@ fn on_broker_port(socket: &Listening, config: &Config) -> bool {
 }
 
 fn on_ours(socket: &Listening, config: &Config) -> bool {
-    let ours = [config.api.address, config.metrics.address];
-    ours.iter().any(|wanted| wanted.port() == socket.at.port() && meets(socket.at.ip(), wanted.ip()))
+    let ours = [config.api.at.tcp(), config.metrics.at.tcp()];
+    ours.iter()
+        .flatten()
+        .any(|wanted| wanted.port() == socket.at.port() && meets(socket.at.ip(), wanted.ip()))
 }
 
 /// Whether sockets on the two addresses want the same packets. One on `::` takes IPv4 too, unless it was

@@ -14,7 +14,7 @@ use super::wire::{BrokerView, CreateBroker, CreatedBroker, PageOf, PageQuery};
 
 problems!(
     /// Of `POST /v1/brokers`.
-    CreateProblems: BadRequest, NoInstance, BadInstance, InstanceChanged, TooLarge, NotJson, NotOpened,
+    CreateProblems: BadRequest, NoInstance, BadInstance, InstanceChanged, TooLarge, NotJson, Slow, NotOpened,
     NoFreePort, StoreUnavailable, Stopping,
 );
 problems!(
@@ -44,7 +44,7 @@ pub async fn create(
 ) -> Result<(StatusCode, Json<CreatedBroker>), Problem> {
     let Json(body) = body?;
     let opened = api.lifecycle.open(body.into_wish()?).await?;
-    Ok((StatusCode::CREATED, Json(CreatedBroker::new(&opened, &api.broker_host, api.broker_tls))))
+    Ok((StatusCode::CREATED, Json(CreatedBroker::new(&opened, &api))))
 }
 
 /// Open brokers.
@@ -79,7 +79,7 @@ pub async fn list(
     path = "/v1/brokers/{id}",
     operation_id = "showBroker",
     tag = "brokers",
-    params(("id" = String, Path, description = "The broker")),
+    params(("id" = String, Path, description = "The broker", example = "b-e33af3a1fc989695")),
     responses((status = 200, description = "It is open", body = BrokerView), OneProblems),
 )]
 pub async fn show(
@@ -97,7 +97,7 @@ pub async fn show(
     path = "/v1/brokers/{id}",
     operation_id = "closeBroker",
     tag = "brokers",
-    params(("id" = String, Path, description = "The broker")),
+    params(("id" = String, Path, description = "The broker", example = "b-e33af3a1fc989695")),
     responses((status = 204, description = "It is closed"), OneProblems),
 )]
 pub async fn close(

@@ -16,6 +16,8 @@ pub enum Code {
     NoSuchCall,
     /// A call that has no such method.
     MethodNotAllowed,
+    /// A request that did not come in time.
+    Slow,
     /// No key was shown.
     NoKey,
     /// Another key was shown.
@@ -44,13 +46,14 @@ pub enum Code {
 
 impl Code {
     /// All of them: name, HTTP status, and `ret_code` of action-style answers.
-    pub const ALL: [(Self, &'static str, u16, u16); 18] = [
+    pub const ALL: [(Self, &'static str, u16, u16); 19] = [
         (Self::BadRequest, "bad_request", 400, 1100),
         (Self::NotJson, "not_json", 415, 1101),
         (Self::NotForm, "not_form", 415, 1102),
         (Self::TooLarge, "too_large", 413, 1103),
         (Self::NoSuchCall, "no_such_call", 404, 1104),
         (Self::MethodNotAllowed, "method_not_allowed", 405, 1105),
+        (Self::Slow, "slow", 408, 1106),
         (Self::NoKey, "no_key", 401, 1200),
         (Self::WrongKey, "wrong_key", 401, 1201),
         (Self::TlsRequired, "tls_required", 400, 1202),

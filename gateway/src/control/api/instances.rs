@@ -24,7 +24,7 @@ problems!(
 );
 problems!(
     /// Of writing one.
-    PutProblems: BadRequest, TooLarge, NotJson, StoreUnavailable, Stopping
+    PutProblems: BadRequest, TooLarge, NotJson, Slow, StoreUnavailable, Stopping
 );
 
 /// All instances.
@@ -43,7 +43,7 @@ pub async fn list(
     let Query(query) = query?;
     let limit = query.limit()?;
     let rows = api.store.instances(&query.after.unwrap_or_default(), limit + 1).await?;
-    let views = rows.into_iter().map(InstanceView::from).collect();
+    let views = rows.into_iter().map(|row| InstanceView::new(row, api.reveal_passwords)).collect();
     Ok(Json(PageOf::new(views, limit, |view| &view.instance_id)))
 }
 
@@ -53,7 +53,7 @@ pub async fn list(
     path = "/v1/instances/{id}",
     operation_id = "showInstance",
     tag = "instances",
-    params(("id" = String, Path, description = "The instance")),
+    params(("id" = String, Path, description = "The instance", example = "i-8snyruit")),
     responses((status = 200, description = "It is known", body = InstanceView), OneProblems),
 )]
 pub async fn show(
@@ -62,12 +62,12 @@ pub async fn show(
 ) -> Result<Json<InstanceView>, Problem> {
     let Path(id) = id?;
     let row = api.store.instance(&id).await?.ok_or_else(|| Problem::no_instance(&id))?;
-    Ok(Json(row.into()))
+    Ok(Json(InstanceView::new(row, api.reveal_passwords)))
 }
 
 problems!(
     /// Of writing many.
-    ImportProblems: BadRequest, TooLarge, NotJson, StoreUnavailable, Stopping
+    ImportProblems: BadRequest, TooLarge, NotJson, Slow, StoreUnavailable, Stopping
 );
 
 /// Writes all instances of the body, or none.
@@ -94,7 +94,7 @@ pub async fn import(
     path = "/v1/instances/{id}",
     operation_id = "putInstance",
     tag = "instances",
-    params(("id" = String, Path, description = "The instance")),
+    params(("id" = String, Path, description = "The instance", example = "i-8snyruit")),
     request_body = PutInstance,
     responses(
         (status = 200, description = "It was known, and is written over", body = InstanceView),
@@ -112,7 +112,7 @@ pub async fn put(
     let row = body.into_row(id)?;
     let new = api.lifecycle.put_instance(row.clone()).await?;
     let status = if new { StatusCode::CREATED } else { StatusCode::OK };
-    Ok((status, Json(row.into())))
+    Ok((status, Json(InstanceView::new(row, false))))
 }
 
 /// Removes an instance, and closes its brokers.
@@ -121,7 +121,7 @@ pub async fn put(
     path = "/v1/instances/{id}",
     operation_id = "removeInstance",
     tag = "instances",
-    params(("id" = String, Path, description = "The instance")),
+    params(("id" = String, Path, description = "The instance", example = "i-8snyruit")),
     responses((status = 204, description = "It is removed, its brokers are closed"), RemoveProblems),
 )]
 pub async fn remove(

@@ -7,6 +7,7 @@ pub mod code;
 mod events;
 mod instances;
 mod openapi;
+mod page;
 pub mod problem;
 mod sessions;
 pub mod wire;
@@ -19,6 +20,7 @@ use axum::http::HeaderMap;
 use axum::http::header::{AUTHORIZATION, CACHE_CONTROL, HeaderValue};
 use axum::middleware::{Next, from_fn_with_state, map_response};
 use axum::response::Response;
+use percent_encoding::percent_decode;
 use utoipa::OpenApi as _;
 use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
@@ -45,6 +47,8 @@ pub struct Api {
     pub broker_host: Arc<str>,
     /// Whether broker ports speak TLS to clients that want it.
     pub broker_tls: bool,
+    /// Whether the passwords of consoles are shown.
+    pub reveal_passwords: bool,
     /// Who may.
     pub key: Key,
 }
@@ -101,7 +105,14 @@ async fn without_store(mut response: Response) -> Response {
 
 async fn with_key(State(api): State<Api>, request: Request, next: Next) -> Result<Response, Problem> {
     api.check_key(request.headers())?;
+    check_text(request.uri().query().unwrap_or_default().as_bytes())?;
     Ok(next.run(request).await)
+}
+
+/// A query or a form that is UTF-8 behind its percent signs. What reads it would pass over what is not.
+fn check_text(encoded: &[u8]) -> Result<(), Problem> {
+    let decoded = percent_decode(encoded).decode_utf8();
+    decoded.map(drop).map_err(|_| Problem::bad_request("the parameters are not UTF-8"))
 }
 
 impl Api {

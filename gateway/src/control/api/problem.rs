@@ -1,5 +1,7 @@
 //! Errors on the wire: problem documents (RFC 9457) with a stable `code` for programs.
 
+use std::error::Error;
+
 use axum::Json;
 use axum::extract::rejection::{BytesRejection, JsonRejection, PathRejection, QueryRejection};
 use axum::http::StatusCode;
@@ -132,9 +134,23 @@ impl IntoResponse for Problem {
     }
 }
 
+/// What is said of a request that did not come in time.
+pub const SLOW: &str = "the request did not come in time";
+
+/// Why the rest of a body is missing: it did not come in time.
+#[derive(Debug, thiserror::Error)]
+#[error("{SLOW}")]
+pub struct SlowBody;
+
+/// Whether a body could not be read because of [`SlowBody`].
+fn is_slow(rejection: &(dyn Error + 'static)) -> bool {
+    rejection.is::<SlowBody>() || rejection.source().is_some_and(is_slow)
+}
+
 impl From<JsonRejection> for Problem {
     fn from(rejection: JsonRejection) -> Self {
         match rejection.status() {
+            _ if is_slow(&rejection) => Self::new(Code::Slow, SLOW),
             StatusCode::PAYLOAD_TOO_LARGE => Self::new(Code::TooLarge, rejection.body_text()),
             StatusCode::UNSUPPORTED_MEDIA_TYPE => Self::new(Code::NotJson, rejection.body_text()),
             _ => Self::bad_request(rejection.body_text()),
@@ -157,6 +173,7 @@ impl From<PathRejection> for Problem {
 impl From<BytesRejection> for Problem {
     fn from(rejection: BytesRejection) -> Self {
         match rejection.status() {
+            _ if is_slow(&rejection) => Self::new(Code::Slow, SLOW),
             StatusCode::PAYLOAD_TOO_LARGE => Self::new(Code::TooLarge, rejection.body_text()),
             _ => Self::bad_request(rejection.body_text()),
         }

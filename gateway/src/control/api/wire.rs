@@ -9,6 +9,8 @@ use std::time::Duration;
 use clap::ValueEnum;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
+use utoipa::openapi::Ref;
+use utoipa::openapi::schema::{AllOfBuilder, Array, ArrayBuilder, ObjectBuilder, Type};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::broker::session::Session;
@@ -16,13 +18,18 @@ use crate::broker::{Broker, Protocol, Secret};
 use crate::control::lifecycle::{Opened, TTL_MAX, Wish};
 use crate::control::store::{self, InstanceRow, SessionRow, WallTime};
 
+use super::Api;
+use super::page::bounded;
 use super::problem::Problem;
+
+pub use super::page::{PageOf, PageQuery};
 
 /// `POST /v1/brokers`.
 #[derive(Debug, Default, Deserialize, Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CreateBroker {
     /// The instance whose console is asked for.
+    #[schema(example = "i-8snyruit")]
     pub instance_id: String,
     /// Seconds until the broker is closed if nobody uses it.
     #[serde(skip_serializing_if = "Option::is_none", default)]
@@ -141,23 +148,28 @@ pub struct CreatedBroker {
     pub ws_url: String,
     /// The built-in page. The ticket is behind the `#`, which browsers do not send.
     pub console_url: String,
+    /// The console's password; only where the gateway has `reveal_passwords = true`.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub graphics_passwd: Option<String>,
 }
 
 impl CreatedBroker {
-    /// What the caller is given of a broker that was opened, on a port that speaks TLS or does not.
-    pub fn new(opened: &Opened, broker_host: &str, tls: bool) -> Self {
+    /// What the caller is given of a broker that was opened.
+    pub fn new(opened: &Opened, api: &Api) -> Self {
+        let Api { broker_host, broker_tls, reveal_passwords, .. } = api;
         let broker = BrokerView::new(&opened.broker, opened.expires_at, broker_host);
         let token = opened.token.reveal().to_owned();
         let port = broker.broker_port;
         let host = match broker_host.parse() {
             Ok(IpAddr::V6(v6)) => format!("[{v6}]"),
-            _ => broker_host.to_owned(),
+            _ => broker_host.to_string(),
         };
-        let (ws, http) = if tls { ("wss", "https") } else { ("ws", "http") };
+        let (ws, http) = if *broker_tls { ("wss", "https") } else { ("ws", "http") };
         Self {
             broker,
             ws_url: format!("{ws}://{host}:{port}/websockify?token={token}"),
             console_url: format!("{http}://{host}:{port}/#token={token}"),
+            graphics_passwd: revealed(opened.broker.target().secret, *reveal_passwords),
             token,
         }
     }
@@ -169,20 +181,21 @@ impl CreatedBroker {
 pub struct PutInstance {
     /// Has to be the id of the path, if given at all; a row of an import has no other.
     #[serde(skip_serializing_if = "Option::is_none", default)]
-    #[schema(max_length = 255)]
+    #[schema(min_length = 1, max_length = 255, example = "i-8snyruit")]
     pub instance_id: Option<String>,
     /// `kvm` (the default) or `lxc`.
     #[serde(default = "kvm")]
     #[schema(value_type = Hypervisor, default = "kvm")]
     pub hypervisor: String,
     /// Name or address of the hypervisor.
+    #[schema(pattern = "^[A-Za-z0-9._:%-]{1,255}$", example = "10.0.0.7")]
     pub host: String,
     /// TCP port of the console.
-    #[schema(minimum = 1)]
+    #[schema(minimum = 1, example = 5901)]
     pub graphics_port: u16,
     /// What the console speaks.
     pub graphics_protocol: Protocol,
-    /// Written and never read back.
+    /// Written and never read back, unless the gateway has `reveal_passwords = true`.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub graphics_passwd: Option<String>,
 }
@@ -243,8 +256,17 @@ impl PutInstance {
 #[derive(Debug, Deserialize, Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ImportInstances {
-    /// At most [`IMPORT_MAX`], each with its id, and no id twice.
+    /// At most 100,000, each with its id, and no id twice.
+    #[schema(schema_with = rows)]
     pub instances: Vec<PutInstance>,
+}
+
+/// Rows of an import are like `PutInstance`, but have their ids.
+fn rows() -> Array {
+    let id = ObjectBuilder::new().schema_type(Type::String).min_length(Some(1)).max_length(Some(255));
+    let with_id = ObjectBuilder::new().property("instance_id", id).required("instance_id");
+    let row = AllOfBuilder::new().item(Ref::from_schema_name("PutInstance")).item(with_id);
+    ArrayBuilder::new().items(row).max_items(Some(IMPORT_MAX)).build()
 }
 
 /// Most rows of an import.
@@ -304,13 +326,23 @@ pub struct InstanceView {
     /// What the console speaks.
     #[schema(value_type = Protocol)]
     pub graphics_protocol: String,
+    /// Only where it is read, and the gateway has `reveal_passwords = true`.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub graphics_passwd: Option<String>,
 }
 
-impl From<InstanceRow> for InstanceView {
-    fn from(row: InstanceRow) -> Self {
+impl InstanceView {
+    /// What is shown of a row; with `reveal`, its password too.
+    pub fn new(row: InstanceRow, reveal: bool) -> Self {
         let InstanceRow { instance_id, hypervisor, host, graphics_port, graphics_protocol, .. } = row;
-        Self { instance_id, hypervisor, host, graphics_port, graphics_protocol }
+        let graphics_passwd = revealed(row.graphics_passwd, reveal);
+        Self { instance_id, hypervisor, host, graphics_port, graphics_protocol, graphics_passwd }
     }
+}
+
+/// A password as it is shown, if it is.
+pub fn revealed(secret: Option<Secret>, reveal: bool) -> Option<String> {
+    secret.filter(|_| reveal).map(|secret| secret.reveal().to_owned())
 }
 
 /// A session.
@@ -392,30 +424,6 @@ pub enum SessionState {
     Ended,
 }
 
-/// Which part of a list is asked for.
-#[derive(Debug, Default, Deserialize, Serialize, IntoParams)]
-#[into_params(parameter_in = Query)]
-#[serde(deny_unknown_fields)]
-pub struct PageQuery {
-    /// At most so many, 1 to 1000.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[param(minimum = 1, maximum = 1000, default = 100)]
-    pub limit: Option<u32>,
-    /// Only ids behind this one.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub after: Option<String>,
-}
-
-impl PageQuery {
-    /// `limit`, with its default of 100.
-    ///
-    /// # Errors
-    /// It is out of its bounds.
-    pub fn limit(&self) -> Result<u32, Problem> {
-        bounded(self.limit)
-    }
-}
-
 impl SessionQuery {
     /// `limit`, with its default of 100.
     ///
@@ -423,33 +431,6 @@ impl SessionQuery {
     /// It is out of its bounds.
     pub fn limit(&self) -> Result<u32, Problem> {
         bounded(self.limit)
-    }
-}
-
-fn bounded(limit: Option<u32>) -> Result<u32, Problem> {
-    match limit.unwrap_or(100) {
-        limit @ 1..=1000 => Ok(limit),
-        limit => Err(Problem::bad_request(format!("limit is 1 to 1000, not {limit}"))),
-    }
-}
-
-/// A part of a list; another one follows behind `next`.
-#[derive(Debug, Deserialize, Serialize, ToSchema)]
-pub struct PageOf<T> {
-    /// In the order of their ids.
-    pub items: Vec<T>,
-    /// For `after`; absent at the end of the list.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub next: Option<String>,
-}
-
-impl<T> PageOf<T> {
-    /// A part of at most `limit` of `items`, which has one more if more follow.
-    pub fn new(mut items: Vec<T>, limit: u32, id: impl Fn(&T) -> &str) -> Self {
-        let more = items.len() > limit as usize;
-        items.truncate(limit as usize);
-        let next = items.last().filter(|_| more).map(|last| id(last).to_owned());
-        Self { items, next }
     }
 }
 
@@ -488,14 +469,6 @@ mod tests {
             assert_eq!(instance("h").into_row(id.into()).is_ok(), good, "{id:?}");
         }
         assert!(instance("h").into_row("x".repeat(ID_MAX + 1)).is_err());
-    }
-
-    #[test]
-    fn a_page_ends_where_the_list_ends() {
-        let page = PageOf::new(vec!["a", "b", "c"], 2, |id| id);
-        assert_eq!((page.items, page.next), (vec!["a", "b"], Some("b".into())));
-        let page = PageOf::new(vec!["a", "b"], 2, |id| id);
-        assert_eq!((page.items, page.next), (vec!["a", "b"], None));
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Every step of opening fails once, and nothing is left of the steps before it.
 
+use std::collections::HashSet;
 use std::future::poll_fn;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::Poll;
@@ -7,6 +8,7 @@ use std::task::Poll;
 use super::*;
 use crate::broker::BoxFuture;
 use crate::broker::allocator::Ports;
+use crate::control::store::InstanceRow;
 use crate::kernel::filter::{Backend, Change, Counters, Entry};
 
 /// Counts the doors that are open; refuses while told to, with a kind of error.

@@ -61,9 +61,44 @@ async fn a_ticket_is_of_one_session_also_after_a_restart() {
     assert!(!store.begin_session(&session("s-3"), Some(&[9; 32])).await.expect("no such ticket"));
     let ticket = store.tickets("b-1").await.expect("answers").remove(0);
     assert_eq!(
-        ticket.session.map(|(id, client, _)| (id, client)),
+        ticket.session.map(|session| (session.id, session.client)),
         Some(("s-1".into(), [192, 0, 2, 1].into()))
     );
+}
+
+#[tokio::test]
+async fn a_killed_session_stays_killed() {
+    let (_folder, store) = store().await;
+    store.add_broker(&row("b-1"), &TICKET).await.expect("adds");
+    store.begin_session(&session("s-1"), Some(&TICKET)).await.expect("begins");
+    store.kill_session("s-1").await.expect("is killed");
+    assert!(!store.begin_session(&session("s-1"), Some(&TICKET)).await.expect("answers"));
+    // It may have ended otherwise a moment before, or never have: killed it is.
+    store.end_session(&session("s-1"), "client_closed").await.expect("ends");
+    store.end_all_sessions("gateway_lost").await.expect("ends");
+    let ticket = store.tickets("b-1").await.expect("answers").remove(0);
+    assert!(ticket.session.is_some_and(|session| session.killed));
+    let ended = store.session("s-1").await.expect("answers").expect("a row");
+    assert_eq!(ended.end_reason.as_deref(), Some("killed"));
+}
+
+/// As sqlx's own transactions do not.
+#[tokio::test]
+async fn what_is_recorded_after_failures_lasts() {
+    let (folder, store) = store().await;
+    store.add_broker(&row("b-1"), &TICKET).await.expect("adds");
+    for _ in 0..3 {
+        // The id is taken.
+        store.add_broker(&row("b-1"), &[9; 32]).await.expect_err("refuses");
+        // What SQLite does by itself on a full disk.
+        let mut broken = store.write().await.expect("begins");
+        sqlx::query("ROLLBACK").execute(&mut *broken).await.expect("rolls back");
+        broken.commit().await.expect_err("there is nothing to commit");
+    }
+    assert!(store.begin_session(&session("s-1"), Some(&TICKET)).await.expect("begins"));
+    store.close().await;
+    let store = Store::open(&folder.path().join("store.db")).await.expect("opens again");
+    assert!(store.session("s-1").await.expect("answers").is_some());
 }
 
 #[tokio::test]

@@ -20,8 +20,7 @@ pub async fn create(api: &Api, mut parameters: Parameters) -> Result<Answer, Pro
         |instance_id| CreateBroker { instance_id, ttl_s, client: client.clone(), tickets, reuse }.into_wish();
     let wishes: Vec<_> = instances.into_iter().map(wish).collect::<Result<_, _>>()?;
     let opened = api.lifecycle.open_all(wishes).await?;
-    let broker_set =
-        opened.iter().map(|opened| CreatedBroker::new(opened, &api.broker_host, api.broker_tls)).collect();
+    let broker_set = opened.iter().map(|opened| CreatedBroker::new(opened, api)).collect();
     Ok(Answer::Created { broker_set })
 }
 

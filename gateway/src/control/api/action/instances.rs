@@ -11,12 +11,10 @@ pub async fn describe(api: &Api, mut parameters: Parameters) -> Result<Answer, P
     let mut ids = parameters.list("instances")?;
     let part = parameters.part()?;
     parameters.end()?;
+    let show = |row| Instance::new(row, api.reveal_passwords);
     if ids.is_empty() {
         let (rows, total_count) = api.store.instances_at(part.start, part.len() as u32).await?;
-        return Ok(Answer::Instances {
-            instance_set: rows.into_iter().map(Instance::from).collect(),
-            total_count,
-        });
+        return Ok(Answer::Instances { instance_set: rows.into_iter().map(show).collect(), total_count });
     }
     ids.sort();
     ids.dedup();
@@ -26,5 +24,5 @@ pub async fn describe(api: &Api, mut parameters: Parameters) -> Result<Answer, P
     }
     let total_count = rows.len() as u64;
     let rows = rows.into_iter().skip(part.start as usize).take(part.len());
-    Ok(Answer::Instances { instance_set: rows.map(Instance::from).collect(), total_count })
+    Ok(Answer::Instances { instance_set: rows.map(show).collect(), total_count })
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
+use crate::control::api::check_text;
 use crate::control::api::problem::Problem;
 
 /// Most values of one list.
@@ -21,8 +22,9 @@ impl Parameters {
     /// Adds those of a query or a form.
     ///
     /// # Errors
-    /// One is given twice.
+    /// One is given twice, or they are not UTF-8.
     pub fn read(&mut self, text: &[u8]) -> Result<(), Problem> {
+        check_text(text)?;
         for (name, value) in form_urlencoded::parse(text) {
             if self.0.insert(name.clone().into_owned(), value.into_owned()).is_some() {
                 return Err(Problem::bad_request(format!("{name} is given twice")));
@@ -124,6 +126,8 @@ mod tests {
     #[test]
     fn what_cannot_be_meant_is_refused() {
         assert!(Parameters::default().read(b"a=1&a=2").is_err());
+        assert!(Parameters::default().read(b"a=%c3%28").is_err());
+        assert!(Parameters::default().read(b"a=\xff").is_err());
         assert!(read("instances.x=1").list("instances").is_err());
         assert!(read("instances.1=a&instances.01=b").list("instances").is_err());
         assert!(read("reuse=yes").flag("reuse").is_err());

@@ -9,7 +9,7 @@ use utoipa::{IntoParams, IntoResponses, ToSchema};
 
 use crate::control::api::code::Code;
 use crate::control::api::openapi::refusals;
-use crate::control::api::wire::{BrokerView, CreatedBroker, TicketRule};
+use crate::control::api::wire::{BrokerView, CreatedBroker, TicketRule, revealed};
 use crate::control::store::InstanceRow;
 
 /// The actions.
@@ -44,8 +44,8 @@ pub struct Query {
     /// What to do.
     action: Name,
     /// The first instance; further ones as `instances.2` and so on, at most 100.
-    #[param(rename = "instances.1")]
-    #[schema(rename = "instances.1")]
+    #[param(rename = "instances.1", example = "i-8snyruit")]
+    #[schema(rename = "instances.1", example = "i-8snyruit")]
     instances: Option<String>,
     /// The first broker; further ones as `brokers.2` and so on, at most 100.
     #[param(rename = "brokers.1")]
@@ -116,7 +116,7 @@ pub enum Answer {
     },
 }
 
-/// An instance, as the cloud shows it. Never a password.
+/// An instance, as the cloud shows it.
 #[derive(Serialize, ToSchema)]
 #[schema(as = ActionInstance)]
 pub struct Instance {
@@ -128,6 +128,9 @@ pub struct Instance {
     /// What the console speaks.
     #[schema(value_type = crate::broker::Protocol)]
     graphics_protocol: String,
+    /// Only where the gateway has `reveal_passwords = true`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    graphics_passwd: Option<String>,
     extra: Extra,
 }
 
@@ -139,10 +142,13 @@ pub struct Extra {
     hypervisor: String,
 }
 
-impl From<InstanceRow> for Instance {
-    fn from(row: InstanceRow) -> Self {
+impl Instance {
+    /// What is shown of a row; with `reveal`, its password too.
+    pub fn new(row: InstanceRow, reveal: bool) -> Self {
         let InstanceRow { instance_id, hypervisor, host, graphics_port, graphics_protocol, .. } = row;
-        Self { instance_id, host, graphics_port, graphics_protocol, extra: Extra { hypervisor } }
+        let graphics_passwd = revealed(row.graphics_passwd, reveal);
+        let extra = Extra { hypervisor };
+        Self { instance_id, host, graphics_port, graphics_protocol, graphics_passwd, extra }
     }
 }
 
@@ -170,6 +176,7 @@ impl IntoResponses for Refusals {
             Code::BadRequest,
             Code::NotForm,
             Code::TooLarge,
+            Code::Slow,
             Code::NoSuchCall,
             Code::NoInstance,
             Code::NoBroker,

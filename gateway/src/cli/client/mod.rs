@@ -8,10 +8,15 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use ureq::tls::{Certificate, RootCerts, TlsConfig};
+use ureq::unversioned::resolver::DefaultResolver;
 
-use crate::config::default_state_dir;
+use crate::config::{UNIX, default_state_dir};
 use crate::control::api::wire::{PageOf, PageQuery};
 use crate::tls;
+
+use unix::UnixConnector;
+
+mod unix;
 
 /// Why a command did not do what was asked.
 #[derive(Debug)]
@@ -33,7 +38,7 @@ impl From<anyhow::Error> for Failure {
 /// Where the daemon is.
 #[derive(Args)]
 pub struct Connection {
-    /// The daemon's API.
+    /// The daemon's API: http or https, or unix:/path of its socket.
     #[arg(long, global = true, env = "PORTCULLIS_URL", default_value = "http://127.0.0.1:8700")]
     url: String,
     /// File with the API key; by default api.key in the daemon's state folder.
@@ -54,15 +59,30 @@ impl Connection {
         let key = std::fs::read_to_string(&path).with_context(|| {
             format!("read the API key from {} (--key-file names another)", path.display())
         })?;
+        let (url, agent) = self.agent()?;
+        Ok(Client { named: self.url.clone(), url, key: key.trim().to_owned(), agent })
+    }
+
+    /// What URLs begin with, and who asks.
+    fn agent(&self) -> Result<(String, ureq::Agent), Failure> {
         // Statuses are read here, and proxies of the environment are not for a daemon on this machine.
         let agent = ureq::Agent::config_builder().http_status_as_error(false).proxy(None);
+        if let Some(path) = self.url.strip_prefix(UNIX) {
+            let connector = UnixConnector(path.into());
+            // The URL has to have a host; this one needs no look-up, and nobody connects to it.
+            let url = "http://127.0.0.1".to_owned();
+            return Ok((url, ureq::Agent::with_parts(agent.build(), connector, DefaultResolver::default())));
+        }
         let agent = agent.tls_config(trust(&self.url, self.ca_file.as_deref())?).build().into();
-        Ok(Client { url: self.url.trim_end_matches('/').to_owned(), key: key.trim().to_owned(), agent })
+        Ok((self.url.trim_end_matches('/').to_owned(), agent))
     }
 }
 
 /// A daemon's API.
 pub struct Client {
+    /// As it was named.
+    named: String,
+    /// What its URLs begin with.
     url: String,
     key: String,
     agent: ureq::Agent,
@@ -131,7 +151,7 @@ impl Client {
         result: Result<ureq::http::Response<ureq::Body>, ureq::Error>,
     ) -> Result<ureq::http::Response<ureq::Body>, Failure> {
         let mut response = result.with_context(|| {
-            format!("ask the daemon at {} (--url names another, --ca-file who vouches for it)", self.url)
+            format!("ask the daemon at {} (--url names another, --ca-file who vouches for it)", self.named)
         })?;
         if response.status().is_success() {
             return Ok(response);

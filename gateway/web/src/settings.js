@@ -1,0 +1,48 @@
+// The panel of settings: size, picture, language. They hold for this page only.
+
+import * as toast from './toast.js';
+import { LANGUAGES, onSpeak, say, speak, translate } from './words.js';
+
+// What a machine may take to change its resolution.
+const RESIZE_MS = 3000;
+
+const byId = (id) => document.getElementById(id);
+const chosen = (name) => document.querySelector(`input[name=${name}]:checked`).value;
+
+export function start(connection) {
+  for (const name of ['size', 'quality']) {
+    byId(name).addEventListener('change', () => {
+      const vnc = connection();
+      if (vnc) apply(vnc);
+      if (vnc && name === 'size' && chosen('size') === 'follow') watchResize(vnc, connection);
+    });
+  }
+
+  const languages = byId('language');
+  languages.append(...Object.entries(LANGUAGES).map(([name, { language, tag }]) => {
+    return Object.assign(new Option(language, name), { lang: tag });
+  }));
+  languages.addEventListener('change', () => speak(languages.value));
+  onSpeak(() => {
+    languages.value = Object.keys(LANGUAGES).find((name) => LANGUAGES[name].tag === document.documentElement.lang);
+    translate();
+  });
+}
+
+/** Applies what is chosen, also to a new connection. */
+export function apply(vnc) {
+  vnc.fit(chosen('size'));
+  vnc.quality(chosen('quality'));
+}
+
+/** Says so where the machine does not follow: no server tells that it will not. */
+function watchResize(vnc, connection) {
+  const { clientWidth: width, clientHeight: height } = byId('screen');
+  setTimeout(() => {
+    if (connection() !== vnc || chosen('size') !== 'follow') return;
+    const now = vnc.size();
+    // Servers round to what their screens can be.
+    const follows = Math.abs(now.width - width) < 16 && Math.abs(now.height - height) < 16;
+    if (!follows) toast.show(say('toasts.keeps_size'));
+  }, RESIZE_MS);
+}

@@ -1,0 +1,124 @@
+//! A VNC server of another make: TigerVNC's own X server, with a terminal on its screen.
+
+use std::io::Write;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+
+use crate::process::Guarded;
+use crate::{require, target, wait_for};
+
+/// Whether there is a server, and a terminal to show.
+pub fn is_here() -> bool {
+    require::file("/usr/bin/Xtigervnc", "tigervnc-standalone-server")
+        && require::file("/usr/bin/tigervncpasswd", "tigervnc-tools")
+        && require::file("/usr/bin/xterm", "xterm")
+}
+
+/// What runs in the terminal: tells its device, asks for reports of the mouse (xterm's control sequences,
+/// "Mouse Tracking"), and keeps all that it is given.
+const PROGRAM: &str =
+    "tty > tty.new && mv tty.new tty; stty raw -echo; printf '\\033[?1000h'; exec cat > typed";
+
+/// A desktop that asks for a password (RFC 6143 section 7.2.2), with one terminal all over it.
+pub struct Desktop {
+    // Before the server, so that it ends first.
+    _terminal: Guarded,
+    _server: Guarded,
+    folder: PathBuf,
+    /// TCP port of its VNC server, on loopback.
+    pub vnc_port: u16,
+}
+
+impl Desktop {
+    /// Starts one in the network namespace of the caller; its files are in `folder`.
+    ///
+    /// # Panics
+    /// It does not start.
+    pub fn start(folder: &Path, password: &str) -> Self {
+        let passwords = folder.join("passwords");
+        std::fs::write(&passwords, obfuscated(password)).expect("writes");
+        let vnc_port = free_port(5_900);
+        // X counts its displays from this port on.
+        let display = free_port(6_000) - 6_000;
+        let server = server(folder, display, vnc_port, &passwords);
+        wait_for("TigerVNC", || target::connect(([127, 0, 0, 1], vnc_port).into(), crate::PATIENCE).ok());
+        let terminal = terminal(folder, display);
+        wait_for("the terminal", || std::fs::read_to_string(folder.join("tty")).ok());
+        Self { _terminal: terminal, _server: server, folder: folder.to_owned(), vnc_port }
+    }
+
+    /// All that its terminal was given so far: text, and reports of the mouse.
+    pub fn typed(&self) -> Vec<u8> {
+        std::fs::read(self.folder.join("typed")).unwrap_or_default()
+    }
+
+    /// Waits until its terminal was given `text`.
+    pub fn wait_typed(&self, text: &[u8]) {
+        wait_for(&format!("{:?} on the desktop", String::from_utf8_lossy(text)), || {
+            self.typed().windows(text.len()).any(|part| part == text).then_some(())
+        });
+    }
+
+    /// A program on it copies `text` (xterm's control sequences, "Manipulate Selection Data").
+    ///
+    /// # Panics
+    /// The terminal is gone.
+    pub fn copy(&self, text: &str) {
+        let device = std::fs::read_to_string(self.folder.join("tty")).expect("a device");
+        let mut device = std::fs::File::options().write(true).open(device.trim()).expect("a terminal");
+        write!(device, "\x1b]52;c;{}\x07", BASE64_STANDARD.encode(text)).expect("writes");
+    }
+}
+
+/// The server. Its display is reached by TCP of the namespace only, and nothing of it is in `/tmp`.
+fn server(folder: &Path, display: u16, vnc_port: u16, passwords: &Path) -> Guarded {
+    let log = std::fs::File::create(folder.join("tigervnc.log")).expect("a log");
+    let mut command = Command::new("Xtigervnc");
+    command
+        .arg(format!(":{display}"))
+        .args(["-nolock", "-nolisten", "unix", "-nolisten", "local", "-listen", "tcp", "-ac"])
+        .args(["-geometry", "800x600", "-interface", "127.0.0.1", "-rfbport", &vnc_port.to_string()])
+        .args(["-SecurityTypes", "VncAuth", "-PasswordFile"])
+        .arg(passwords)
+        .env("HOME", folder)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(log);
+    Guarded::start(&mut command)
+}
+
+fn terminal(folder: &Path, display: u16) -> Guarded {
+    let mut command = Command::new("xterm");
+    command
+        .args(["-geometry", "200x80+0+0", "-xrm", "*allowWindowOps: true", "-xrm", "*disallowedWindowOps:"])
+        // What is pasted is what was copied, not what was last marked.
+        .args(["-xrm", "*selectToClipboard: true", "-e", "sh", "-c", PROGRAM])
+        .current_dir(folder)
+        .env("DISPLAY", format!("127.0.0.1:{display}"))
+        .env("HOME", folder)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    Guarded::start(&mut command)
+}
+
+/// A password as the server keeps it in a file.
+fn obfuscated(password: &str) -> Vec<u8> {
+    let mut command = Command::new("tigervncpasswd");
+    command.arg("-f").stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut child = command.spawn().expect("tigervncpasswd");
+    let mut input = child.stdin.take().expect("a pipe");
+    writeln!(input, "{password}").expect("writes");
+    drop(input);
+    child.wait_with_output().expect("it ends").stdout
+}
+
+/// A free port of loopback from `first` on.
+fn free_port(first: u16) -> u16 {
+    let mut ports = (first..first + 1_000).rev();
+    ports.find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok()).expect("a free port")
+}

@@ -1,0 +1,34 @@
+//! Python packages of the tests, in a virtual environment of this checkout, as their lock file says.
+
+use std::fs;
+use std::process::Command;
+
+use anyhow::{Context, Result};
+
+use crate::{exec, workspace};
+
+/// Whether virtual environments can be made: Debian has the half of it in a package of its own.
+pub(crate) fn is_here() -> bool {
+    let probe = ["-c", "import ensurepip, venv"];
+    exec::find("python3").is_some()
+        && exec::output(exec::command("python3").args(probe)).is_ok_and(|probe| probe.status.success())
+}
+
+/// What tests/tests/openapi.rs runs, unless it is there for this very lock file.
+pub(crate) fn install_packages() -> Result<()> {
+    let lock = workspace::root().join("tests/openapi/requirements.txt");
+    let wanted = fs::read(&lock).with_context(|| format!("read {}", lock.display()))?;
+    let folder = workspace::target().join("tests/venv");
+    // Inside, so that it goes when someone removes the environment.
+    let copy = folder.join("lock-of-these");
+    if fs::read(&copy).is_ok_and(|copy| copy == wanted) {
+        return Ok(());
+    }
+    exec::run(exec::command("python3").args(["-m", "venv", "--clear"]).arg(&folder))?;
+    let mut install = Command::new(folder.join("bin/pip"));
+    install.args(["install", "--quiet", "--disable-pip-version-check", "--no-cache-dir"]);
+    // Nothing is built here: what has no package for this machine is an error that says so.
+    install.args(["--require-hashes", "--only-binary", ":all:", "--requirement"]).arg(&lock);
+    exec::run(&mut install)?;
+    fs::write(&copy, wanted).with_context(|| format!("write {}", copy.display()))
+}
