@@ -20,6 +20,7 @@ use crate::broker::session::Sessions;
 use crate::broker::table::Table;
 use crate::config::{Backend, BrokerTls, Config};
 use crate::control::access::Key;
+use crate::control::api::status::About;
 use crate::control::api::{self, Api};
 use crate::control::desk::ControlDesk;
 use crate::control::events::{Event, Events};
@@ -174,6 +175,8 @@ impl Daemon {
         info!(open = recovered.open, closed = recovered.closed, "brokers of the daemon before this one");
 
         let stop = watch::Sender::new(false);
+        let labels = [("backend", backend.into()), ("hook", hook.clone()), ("steering", steering.into())];
+        let observe = observe::routes(&metrics, labels, sessions, gate.clone());
         let api = Api {
             lifecycle: lifecycle.clone(),
             store: store.clone(),
@@ -182,13 +185,14 @@ impl Daemon {
             broker_tls: config.broker_tls != BrokerTls::Off,
             reveal_passwords: config.reveal_passwords,
             key,
+            about: Arc::new(About { backend, hook: hook.clone(), steering, started_at: WallTime::now() }),
+            gate: gate.clone(),
+            metrics: metrics.clone(),
         };
         if config.reveal_passwords {
             warn!("reveal_passwords = true: who has the API key reads the passwords of consoles");
             api.events.say(Event::passwords_revealed());
         }
-        let about = [("backend", backend.into()), ("hook", hook.clone()), ("steering", steering.into())];
-        let observe = observe::routes(&metrics, about, sessions, gate.clone());
         let (api_url, metrics_url) = (api_port.url(), metrics_port.url());
         let servers = [api_port.serve(api::routes(api), &stop), metrics_port.serve(observe, &stop)];
         let tasks =

@@ -3,6 +3,7 @@
 
 mod text;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
@@ -196,6 +197,41 @@ impl Metrics {
     /// The filter could not be changed or read.
     pub fn filter_failed(&self) {
         self.filter_errors.inc();
+    }
+
+    /// Payload bytes so far, up and down.
+    pub fn bytes(&self) -> (u64, u64) {
+        (self.bytes.get_or_create(&UP).get(), self.bytes.get_or_create(&DOWN).get())
+    }
+
+    /// Sessions that began so far.
+    pub fn sessions_begun(&self) -> u64 {
+        let of = |(_, protocol)| self.sessions.get_or_create(&Speaks { protocol }).get();
+        Protocol::ALL.into_iter().map(of).sum()
+    }
+
+    /// Brokers that are in `state` now.
+    pub fn brokers_in(&self, state: BrokerState) -> u64 {
+        u64::try_from(self.brokers.get_or_create(&State { state: state.name() }).get()).unwrap_or(0)
+    }
+
+    /// Brokers that were opened so far.
+    pub fn opened(&self) -> u64 {
+        self.brokers_opened.get()
+    }
+
+    /// Clients that were not let in so far, by code, without those that never happened.
+    pub fn refusals(&self) -> BTreeMap<&'static str, u64> {
+        let count = |refusal: Refusal| {
+            let code = refusal.answer().1;
+            (code, self.refusals.get_or_create(&Code { code }).get())
+        };
+        Refusal::ALL.into_iter().map(count).filter(|(_, count)| *count > 0).collect()
+    }
+
+    /// What failed so far: of the filter, of the store, and records that were lost.
+    pub fn failures(&self) -> (u64, u64, u64) {
+        (self.filter_errors.get(), self.store_errors.get(), self.lost_records.get())
     }
 
     /// The registry that a scrape encodes. `collectors` bring what is read at scrape time; `about` are

@@ -4,11 +4,30 @@ use std::borrow::Cow;
 
 use rust_embed::RustEmbed;
 
-/// Where `cargo xtask build` leaves the pages. A build without them works, and says so.
+/// Where `cargo xtask build` leaves the pages, each in a folder of its own. A build without them works, and
+/// says so.
 #[derive(RustEmbed)]
 #[folder = "web/dist"]
 #[allow_missing = true]
 struct Pages;
+
+/// Who is served which page.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Site {
+    /// Users, on broker ports.
+    Console,
+    /// Operators, on the API's port.
+    Dashboard,
+}
+
+impl Site {
+    const fn folder(self) -> &'static str {
+        match self {
+            Self::Console => "console",
+            Self::Dashboard => "dashboard",
+        }
+    }
+}
 
 /// A page or a part of one.
 pub struct Page {
@@ -16,25 +35,36 @@ pub struct Page {
     pub content_type: String,
     /// The content.
     pub body: Cow<'static, [u8]>,
-    /// Whether the content under this path never changes.
-    pub immutable: bool,
+    /// For `Cache-Control`.
+    pub cache: &'static str,
 }
+
+/// `Content-Security-Policy` of all pages: own scripts and styles, talk with the own server alone, and no
+/// frame around it.
+pub const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; \
+connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+
+/// `Cache-Control` of what is different the next time.
+pub const NO_STORE: &str = "no-store";
+/// Assets have the hash of their content in their names.
+const FOR_EVER: &str = "public, max-age=31536000, immutable";
 
 const NO_PAGES: &str = "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>Portcullis</title>\
 <h1>Portcullis</h1><p>This gateway was built without its pages, so it cannot show consoles in the browser by \
-itself. Front ends of your own work. To build the pages, run <code>cargo xtask build</code> in the source \
-tree; it needs Node.js 18 or newer with npm.</p></html>";
+itself, and no dashboard. Front ends of your own work. To build the pages, run <code>cargo xtask build</code> \
+in the source tree; it needs Node.js 18 or newer with npm.</p></html>";
 
-/// The page at `path`, which begins with a slash.
-pub fn page(path: &str) -> Option<Page> {
+/// The page of `site` at `path`, which begins with a slash.
+pub fn page(site: Site, path: &str) -> Option<Page> {
     let name = if path == "/" { "index.html" } else { path.strip_prefix('/')? };
-    let Some(file) = Pages::get(name) else {
+    let Some(file) = Pages::get(&format!("{}/{name}", site.folder())) else {
         let content_type = "text/html; charset=utf-8".to_owned();
-        let missing = Page { content_type, body: NO_PAGES.as_bytes().into(), immutable: false };
+        let missing = Page { content_type, body: NO_PAGES.as_bytes().into(), cache: NO_STORE };
         return (name == "index.html").then_some(missing);
     };
     let content_type = content_type(name).to_owned();
-    Some(Page { content_type, body: file.data, immutable: name.starts_with("assets/") })
+    let cache = if name.starts_with("assets/") { FOR_EVER } else { NO_STORE };
+    Some(Page { content_type, body: file.data, cache })
 }
 
 /// The few kinds of files that the build makes.
@@ -53,17 +83,34 @@ fn content_type(name: &str) -> &'static str {
 mod tests {
     use super::*;
 
+    const SITES: [Site; 2] = [Site::Console, Site::Dashboard];
+
     #[test]
     fn there_is_always_a_first_page() {
-        let page = page("/").expect("a page");
-        assert_eq!(page.content_type, "text/html; charset=utf-8");
-        assert!(page.body.starts_with(b"<!doctype html>") || page.body.starts_with(b"<!DOCTYPE html>"));
+        for site in SITES {
+            let page = page(site, "/").expect("a page");
+            assert_eq!(page.content_type, "text/html; charset=utf-8");
+            assert_eq!(page.cache, NO_STORE);
+            assert!(page.body.starts_with(b"<!doctype html>") || page.body.starts_with(b"<!DOCTYPE html>"));
+        }
     }
 
     #[test]
     fn paths_stay_inside() {
-        for path in ["/../Cargo.toml", "/..%2fCargo.toml", "//etc/passwd", "/nothing", "index.html", ""] {
-            assert!(page(path).is_none(), "{path}");
+        for path in [
+            "/../Cargo.toml",
+            "/..%2fCargo.toml",
+            "//etc/passwd",
+            "/nothing",
+            "index.html",
+            "",
+            "/../console/index.html",
+            "/../dashboard/index.html",
+            "/dashboard/index.html",
+        ] {
+            for site in SITES {
+                assert!(page(site, path).is_none(), "{path}");
+            }
         }
     }
 }

@@ -189,6 +189,36 @@ const commands = {
     return { value: await page.locator(selector).inputValue() };
   },
 
+  /** {selector, value}: writes into a field, in place of what is there. */
+  async fill({ selector, value }) {
+    await page.locator(selector).fill(value);
+  },
+
+  /** {selector} -> {count}: how many there are, seen or not. */
+  async count({ selector }) {
+    return { count: await page.locator(selector).count() };
+  },
+
+  /** {selector, to}: scrolls it to `to`, from 0, its beginning, to 1, its end. */
+  async scroll({ selector, to }) {
+    await page.locator(selector).evaluate((element, part) => { element.scrollTop = part * (element.scrollHeight - element.clientHeight); }, to);
+  },
+
+  /** {path, status, body}: the next request for `path` is answered so, and does not arrive. */
+  async refuse({ path, status, body }) {
+    await page.route((url) => url.pathname === path, (route) => route.fulfill({ status, json: body }), { times: 1 });
+  },
+
+  /** -> {addresses} of all tabs, the first one first. */
+  async tabs() {
+    return { addresses: context.pages().map((tab) => tab.url()) };
+  },
+
+  /** Loads the page again. */
+  async reload() {
+    await page.reload({ waitUntil: 'domcontentloaded' });
+  },
+
   /** {selector, value}: chooses in a list. */
   async select({ selector, value }) {
     await page.locator(selector).selectOption(value);

@@ -117,6 +117,44 @@ impl Browser {
         self.ask(&json!({ "do": "click", "selector": selector }));
     }
 
+    /// Writes into a field, in place of what is there.
+    pub fn fill(&mut self, selector: &str, value: &str) {
+        self.ask(&json!({ "do": "fill", "selector": selector, "value": value }));
+    }
+
+    /// How many there are, seen or not.
+    pub fn count(&mut self, selector: &str) -> u64 {
+        self.ask(&json!({ "do": "count", "selector": selector }))["count"].as_u64().expect("a number")
+    }
+
+    /// Scrolls it to its end.
+    pub fn scroll_to_end(&mut self, selector: &str) {
+        self.ask(&json!({ "do": "scroll", "selector": selector, "to": 1 }));
+    }
+
+    /// What the address bars of all tabs show.
+    pub fn tabs(&mut self) -> Vec<String> {
+        let answer = self.ask(&json!({ "do": "tabs" }));
+        let addresses = answer["addresses"].as_array().expect("a list").iter();
+        addresses.map(|address| address.as_str().expect("text").to_owned()).collect()
+    }
+
+    /// Loads the page again.
+    pub fn reload(&mut self) {
+        self.ask(&json!({ "do": "reload" }));
+    }
+
+    /// Waits until a person reads `words` there.
+    ///
+    /// # Panics
+    /// They do not come.
+    pub fn wait_text(&mut self, selector: &str, words: &str) {
+        crate::wait_for(&format!("{words:?} in {selector}"), || {
+            let there = self.count(selector) == 1 && self.text(selector).contains(words);
+            there.then_some(())
+        });
+    }
+
     /// Goes to another address in the same page.
     pub fn goto(&mut self, url: &str) {
         self.ask(&json!({ "do": "goto", "url": url }));

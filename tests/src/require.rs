@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use portcullis::web::{self, Site};
+
 /// Whether `present`; a test without it steps aside, or fails where everything is required.
 ///
 /// # Panics
@@ -28,7 +30,7 @@ pub fn kernel() -> bool {
 
 /// The pages, embedded in this build.
 pub fn pages() -> bool {
-    let page = portcullis::web::page("/");
+    let page = web::page(Site::Console, "/");
     let built =
         page.is_some_and(|page| page.body.windows(9).any(|part| part == b"/#token=" || part == b"data-stat"));
     required("the pages (cargo xtask build)", built)

@@ -77,7 +77,10 @@ fn what_is_asked_wrongly_changes_nothing(backend: &str) {
         ("PUT", "/v1/instances/i-2", with("colour", json!("red")), 400, "bad_request"),
         ("PUT", &format!("/v1/instances/{long}"), instance(), 400, "bad_request"),
         ("GET", "/v1/nothing", Value::Null, 404, "no_such_call"),
-        ("GET", "/", Value::Null, 404, "no_such_call"),
+        ("GET", "/assets/nothing", Value::Null, 404, "no_such_call"),
+        ("GET", "/v1/sessions?order=newest", Value::Null, 400, "bad_request"),
+        ("GET", "/v1/sessions?state=live&order=newest", Value::Null, 400, "bad_request"),
+        ("POST", "/", Value::Null, 405, "method_not_allowed"),
         ("GET", "/v1/brokers/%ff", Value::Null, 400, "bad_request"),
         ("POST", "/openapi.json", Value::Null, 405, "method_not_allowed"),
     ] {

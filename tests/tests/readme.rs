@@ -236,6 +236,7 @@ fn fields(method: &str, path: &str, command: &str) -> &'static [&'static str] {
             "console_url",
         ],
         ("GET", "/v1/instances" | "/v1/brokers" | "/v1/sessions") => &["items"],
+        ("GET", "/v1/status") => &["version", "brokers_open", "sessions_live", "store"],
         (_, path) if path.starts_with("/v1/instances/") => &["instance_id", "host", "graphics_port"],
         (_, path) if path.starts_with("/v1/brokers/") => &["broker_id", "broker_port", "sessions"],
         (_, path) if path.starts_with("/v1/sessions/") => &["session_id", "client", "state"],

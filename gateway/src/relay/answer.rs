@@ -8,7 +8,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::timeout;
 
 use crate::broker::{Broker, Refusal};
-use crate::web::Page;
+use crate::web::{NO_STORE, POLICY, Page};
 
 /// A whole answer, ready to be written. The connection ends behind it.
 pub struct Answer {
@@ -17,9 +17,7 @@ pub struct Answer {
 }
 
 /// On every answer: what design and good sense ask of pages, and no harm to the others.
-const HEADERS: &str = "Content-Security-Policy: default-src 'none'; script-src 'self'; style-src 'self'; \
-img-src 'self' data: blob:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'\r\n\
-Referrer-Policy: no-referrer\r\n\
+const HEADERS: &str = "Referrer-Policy: no-referrer\r\n\
 X-Content-Type-Options: nosniff\r\n\
 Connection: close\r\n";
 
@@ -28,10 +26,6 @@ const OWN_GROUP: &str = "Cross-Origin-Opener-Policy: same-origin\r\n";
 
 /// A fatal alert `handshake_failure` (RFC 8446 sections 5.1 and 6), which every TLS client understands.
 static TLS_ALERT: [u8; 7] = [21, 3, 3, 0, 2, 2, 40];
-
-const NO_STORE: &str = "no-store";
-/// Assets have the hash of their content in their names.
-const FOR_EVER: &str = "public, max-age=31536000, immutable";
 
 impl Answer {
     /// Status, `Content-Type`, `Cache-Control`, and what is said.
@@ -44,7 +38,7 @@ impl Answer {
         let length = body.len();
         let head = format!(
             "HTTP/1.1 {status} {reason}\r\nContent-Type: {content_type}\r\nContent-Length: {length}\r\n\
-             Cache-Control: {cache}\r\n{HEADERS}{more}\r\n"
+             Cache-Control: {cache}\r\nContent-Security-Policy: {POLICY}\r\n{HEADERS}{more}\r\n"
         );
         Self { head, body }
     }
@@ -84,8 +78,7 @@ impl Answer {
 
     /// A page or one of its parts, to a client that speaks TLS or does not.
     pub fn page(page: Page, by_tls: bool) -> Self {
-        let cache = if page.immutable { FOR_EVER } else { NO_STORE };
-        Self::with(200, &page.content_type, cache, page.body, if by_tls { OWN_GROUP } else { "" })
+        Self::with(200, &page.content_type, page.cache, page.body, if by_tls { OWN_GROUP } else { "" })
     }
 
     fn json(status: u16, body: &serde_json::Value) -> Self {

@@ -20,7 +20,7 @@ use crate::broker::ticket::{Claim, Token};
 use crate::broker::web_origin::WebOrigin;
 use crate::broker::{Broker, Desk, Refusal, Stop, canonical};
 use crate::metrics::Metrics;
-use crate::web;
+use crate::web::{self, Site};
 
 use super::answer::Answer;
 use super::core::Live;
@@ -183,7 +183,7 @@ impl Caller {
                 Ask::Upgrade(upgrade, token) => (Some(upgrade), token),
                 Ask::Status(token) => (None, token),
                 Ask::Page(path) => {
-                    let page = web::page(&path).ok_or(Refusal::NoPage)?;
+                    let page = web::page(Site::Console, &path).ok_or(Refusal::NoPage)?;
                     return Err(Otherwise::Answered(Answer::page(page, self.stream.is_tls())));
                 }
             };

@@ -1,7 +1,7 @@
 // The panel of settings: size, picture, language. They hold for this page only.
 
 import * as toast from './toast.js';
-import { LANGUAGES, onSpeak, say, speak, translate } from './words.js';
+import { offer, say } from './words.js';
 
 // What a machine may take to change its resolution.
 const RESIZE_MS = 3000;
@@ -18,15 +18,7 @@ export function start(connection) {
     });
   }
 
-  const languages = byId('language');
-  languages.append(...Object.entries(LANGUAGES).map(([name, { language, tag }]) => {
-    return Object.assign(new Option(language, name), { lang: tag });
-  }));
-  languages.addEventListener('change', () => speak(languages.value));
-  onSpeak(() => {
-    languages.value = Object.keys(LANGUAGES).find((name) => LANGUAGES[name].tag === document.documentElement.lang);
-    translate();
-  });
+  offer(byId('language'));
 }
 
 /** Applies what is chosen, also to a new connection. */

@@ -5,6 +5,7 @@ import { readFile, readdir } from 'node:fs/promises';
 import test from 'node:test';
 import { REASONS, clip, isOfMachine, ofClose, ofLogin, ofPage, ofRefusal } from '../src/message.js';
 import { LANGUAGES, card, choose, say } from '../src/words.js';
+import { speakAlike } from './languages.mjs';
 
 const source = (path) => readFile(new URL(path, import.meta.url), 'utf8');
 const HELPS = ['wait', 'again', 'link'];
@@ -20,25 +21,7 @@ function hasCard(message) {
   }
 }
 
-test('every language has the same words, with the same places in them', () => {
-  const shape = (value) => (typeof value === 'string'
-    ? [...value.matchAll(/\{\w+\}/g)].map(([place]) => place).sort()
-    : Object.fromEntries(Object.keys(value).sort().map((key) => [key, shape(value[key])])));
-  for (const words of Object.values(LANGUAGES)) assert.deepEqual(shape(words), shape(LANGUAGES.en), words.language);
-});
-
-test('no word is empty, and none was left in English', () => {
-  const leaves = (value, path = '') => (typeof value === 'string'
-    ? [[path, value]]
-    : Object.entries(value).flatMap(([key, inner]) => leaves(inner, `${path}.${key}`)));
-  for (const [name, words] of Object.entries(LANGUAGES)) {
-    const english = new Map(leaves(LANGUAGES.en));
-    for (const [path, text] of leaves(words)) {
-      assert.ok(text.trim(), `${path} in ${name}`);
-      if (name !== 'en') assert.notEqual(text, english.get(path), `${path} in ${name}`);
-    }
-  }
-});
+speakAlike(LANGUAGES);
 
 test('every refusal of the gateway has words in every language', async () => {
   const table = await source('../../src/broker/refusal.rs');

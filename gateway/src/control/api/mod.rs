@@ -4,12 +4,14 @@
 pub mod action;
 mod brokers;
 pub mod code;
+mod dashboard;
 mod events;
 mod instances;
 mod openapi;
 mod page;
 pub mod problem;
 mod sessions;
+pub mod status;
 pub mod wire;
 
 use std::sync::Arc;
@@ -20,11 +22,16 @@ use axum::http::HeaderMap;
 use axum::http::header::{AUTHORIZATION, CACHE_CONTROL, HeaderValue};
 use axum::middleware::{Next, from_fn_with_state, map_response};
 use axum::response::Response;
+use axum::routing::get;
 use percent_encoding::percent_decode;
 use utoipa::OpenApi as _;
 use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
+
+use crate::kernel::filter::Gate;
+use crate::metrics::Metrics;
+use crate::web::NO_STORE;
 
 use super::access::Key;
 use super::events::Events;
@@ -32,6 +39,7 @@ use super::lifecycle::Lifecycle;
 use super::store::Store;
 use code::Code;
 use problem::Problem;
+use status::About;
 use wire::IMPORT_BODY_MAX;
 
 /// What the handlers work with.
@@ -51,6 +59,12 @@ pub struct Api {
     pub reveal_passwords: bool,
     /// Who may.
     pub key: Key,
+    /// What the daemon runs on.
+    pub about: Arc<About>,
+    /// The filter, for its counters.
+    pub gate: Gate,
+    /// Counters.
+    pub metrics: Arc<Metrics>,
 }
 
 /// Largest body that is read.
@@ -71,6 +85,7 @@ fn keyed() -> OpenApiRouter<Api> {
         .routes(routes!(sessions::list))
         .routes(routes!(sessions::show, sessions::kill))
         .routes(routes!(events::stream))
+        .routes(routes!(status::show))
 }
 
 /// The calls that do without it, or answer in their own way who shows none.
@@ -83,13 +98,20 @@ pub fn document() -> OpenApi {
     keyed().merge(unkeyed()).into_openapi()
 }
 
-/// All calls.
+/// The dashboard. It is no call.
+fn dashboard() -> Router<Api> {
+    Router::new().route("/", get(dashboard::first)).route("/assets/{name}", get(dashboard::asset))
+}
+
+/// All calls, and the dashboard.
 pub fn routes(api: Api) -> Router {
     let keyed = Router::from(keyed())
         .fallback(async || Problem::no_such_call())
         .method_not_allowed_fallback(async || Problem::method_not_allowed())
         .layer(from_fn_with_state(api.clone(), with_key));
-    let unkeyed = Router::from(unkeyed()).method_not_allowed_fallback(async || Problem::method_not_allowed());
+    let unkeyed = Router::from(unkeyed())
+        .merge(dashboard())
+        .method_not_allowed_fallback(async || Problem::method_not_allowed());
     keyed
         .merge(unkeyed)
         .layer(DefaultBodyLimit::max(BODY_MAX))
@@ -97,9 +119,9 @@ pub fn routes(api: Api) -> Router {
         .with_state(api)
 }
 
-/// Answers hold tickets.
+/// Answers hold tickets. Parts of the dashboard say themselves how long they are good.
 async fn without_store(mut response: Response) -> Response {
-    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response.headers_mut().entry(CACHE_CONTROL).or_insert(HeaderValue::from_static(NO_STORE));
     response
 }
 

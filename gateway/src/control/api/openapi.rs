@@ -15,7 +15,7 @@ use crate::control::events::Event;
 use super::action::wire::Refused;
 use super::code::Code;
 use super::problem::ProblemDocument;
-use super::wire::SessionState;
+use super::wire::{SessionOrder, SessionState};
 
 /// What the description says beside the calls.
 #[derive(OpenApi)]
@@ -25,7 +25,7 @@ use super::wire::SessionState;
         description = "Console gateway: brokers, instances, sessions and events. Every call but this \
                        description needs the API key. Unknown fields and parameters are refused.",
     ),
-    components(schemas(ProblemDocument, Refused, Event, SessionState)),
+    components(schemas(ProblemDocument, Refused, Event, SessionState, SessionOrder)),
     modifiers(&Keys),
     security(("key" = []), ("bearer" = [])),
     tags(
@@ -33,6 +33,7 @@ use super::wire::SessionState;
         (name = "instances", description = "The machines whose consoles are asked for"),
         (name = "sessions", description = "Who is, or was, connected"),
         (name = "events", description = "What happens"),
+        (name = "status", description = "How the gateway is"),
         (name = "actions", description = "The same in the action style of older clouds"),
     ),
 )]

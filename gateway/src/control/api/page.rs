@@ -43,7 +43,7 @@ pub fn bounded(limit: Option<u32>) -> Result<u32, Problem> {
 /// A part of a list; another one follows behind `next`.
 #[derive(Debug, Deserialize, Serialize, ToSchema)]
 pub struct PageOf<T> {
-    /// In the order of their ids.
+    /// In the order of their ids, if no other was asked for.
     pub items: Vec<T>,
     /// For `after`; absent at the end of the list.
     #[serde(skip_serializing_if = "Option::is_none", default)]

@@ -8,7 +8,7 @@ use axum::http::StatusCode;
 use super::Api;
 use super::openapi::problems;
 use super::problem::Problem;
-use super::wire::{PageOf, SessionQuery, SessionState, SessionView};
+use super::wire::{PageOf, SessionOrder, SessionQuery, SessionState, SessionView};
 
 problems!(
     /// Of the list.
@@ -30,7 +30,7 @@ problems!(
     operation_id = "listSessions",
     tag = "sessions",
     params(SessionQuery),
-    responses((status = 200, description = "In the order of their ids", body = PageOf<SessionView>), ListProblems),
+    responses((status = 200, description = "In the order that was asked for", body = PageOf<SessionView>), ListProblems),
 )]
 pub async fn list(
     State(api): State<Api>,
@@ -39,7 +39,16 @@ pub async fn list(
     let Query(query) = query?;
     let limit = query.limit()?;
     let live = query.state.map(|state| state == SessionState::Live);
-    let rows = api.store.sessions(query.after.as_deref().unwrap_or_default(), limit + 1, live).await?;
+    let after = query.after.as_deref().unwrap_or_default();
+    let rows = match query.order {
+        None | Some(SessionOrder::Id) => api.store.sessions(after, limit + 1, live).await?,
+        Some(SessionOrder::Newest) if live == Some(false) => {
+            api.store.ended_sessions(after, limit + 1).await?
+        }
+        Some(SessionOrder::Newest) => {
+            return Err(Problem::bad_request("order may be newest only together with state=ended"));
+        }
+    };
     let sessions = api.lifecycle.sessions();
     let views = rows.into_iter().map(|row| {
         let live = sessions.get(&row.session_id);

@@ -412,6 +412,18 @@ pub struct SessionQuery {
     pub after: Option<String>,
     /// Only those that are `live` or `ended`.
     pub state: Option<SessionState>,
+    /// By `id` (the default); or, together with `state=ended`, those that ended last first (`newest`).
+    pub order: Option<SessionOrder>,
+}
+
+/// What comes first in a list of sessions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum SessionOrder {
+    /// The smallest id.
+    Id,
+    /// What ended last.
+    Newest,
 }
 
 /// Whether a session has a connection.

@@ -92,6 +92,11 @@ impl Store {
         Ok(Self { pool })
     }
 
+    /// Whether it can be read.
+    pub async fn is_readable(&self) -> bool {
+        sqlx::query("SELECT session_id FROM session LIMIT 1").fetch_optional(&self.pool).await.is_ok()
+    }
+
     /// Writes what is pending and lets go of the file.
     pub async fn close(&self) {
         self.pool.close().await;

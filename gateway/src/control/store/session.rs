@@ -174,6 +174,19 @@ impl Store {
         rows.and_then(|rows| rows.iter().map(read).collect()).map_err(failed("list sessions"))
     }
 
+    /// At most `limit` rows of sessions that have no connection any more, those that ended last first;
+    /// behind the session `after`, if it is there, or from the last one on if it is empty.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn ended_sessions(&self, after: &str, limit: u32) -> Result<Vec<SessionRow>, StoreError> {
+        let query = "SELECT * FROM session WHERE ended_at IS NOT NULL AND ($1 = '' OR (ended_at, session_id) < \
+                     (SELECT ended_at, session_id FROM session WHERE session_id = $1)) \
+                     ORDER BY ended_at DESC, session_id DESC LIMIT $2";
+        let rows = sqlx::query(query).bind(after).bind(limit).fetch_all(&self.pool).await;
+        rows.and_then(|rows| rows.iter().map(read).collect()).map_err(failed("list ended sessions"))
+    }
+
     /// Forgets sessions that ended before `before`, and all but the newest `keep`.
     ///
     /// # Errors

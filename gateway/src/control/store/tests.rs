@@ -48,6 +48,36 @@ async fn a_broker_reads_back_with_its_tickets() {
     assert_eq!(tickets[0].hash, TICKET);
 }
 
+/// All of them, by parts of `limit`.
+async fn newest(store: &Store, limit: u32) -> Vec<String> {
+    let mut found: Vec<String> = Vec::new();
+    loop {
+        let after = found.last().cloned().unwrap_or_default();
+        let part = store.ended_sessions(&after, limit).await.expect("answers");
+        if part.is_empty() {
+            return found;
+        }
+        found.extend(part.into_iter().map(|row| row.session_id));
+    }
+}
+
+#[tokio::test]
+async fn past_sessions_are_listed_from_their_newest_end() {
+    let (_folder, store) = store().await;
+    for (id, ended_at) in
+        [("s-1", Some(30)), ("s-2", Some(10)), ("s-3", Some(20)), ("s-4", Some(20)), ("s-5", None)]
+    {
+        store.begin_session(&session(id), None).await.expect("begins");
+        let end =
+            sqlx::query("UPDATE session SET ended_at = $2 WHERE session_id = $1").bind(id).bind(ended_at);
+        end.execute(&store.pool).await.expect("is written");
+    }
+    for limit in [1, 2, 3, 100] {
+        assert_eq!(newest(&store, limit).await, ["s-1", "s-4", "s-3", "s-2"], "in parts of {limit}");
+    }
+    assert_eq!(store.ended_sessions("s-9", 10).await.expect("answers"), [], "behind one that is not there");
+}
+
 #[tokio::test]
 async fn a_ticket_is_of_one_session_also_after_a_restart() {
     let (folder, store) = store().await;
