@@ -2,6 +2,7 @@
 
 use std::process::{Child, Command, ExitStatus, Stdio};
 
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -92,4 +93,14 @@ pub fn anonymous_memory(id: u32) -> u64 {
 /// It is gone.
 pub fn descriptors(id: u32) -> usize {
     std::fs::read_dir(format!("/proc/{id}/fd")).expect("the process is there").count()
+}
+
+/// Lets this process have as many descriptors as the system permits, and says how many.
+///
+/// # Panics
+/// Never: a limit may be raised that far.
+pub fn allow_descriptors() -> u64 {
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).expect("a limit");
+    setrlimit(Resource::RLIMIT_NOFILE, hard, hard).expect("as many descriptors");
+    hard
 }

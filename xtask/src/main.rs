@@ -1,6 +1,7 @@
 //! `cargo xtask`: the developer's door. Each subcommand is a file with its options and a `run`;
 //! this one only picks among them and turns the outcome into an exit code.
 
+mod bench;
 mod build;
 mod check;
 mod exec;
@@ -18,7 +19,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-/// Sets up, builds, runs and tests Portcullis.
+/// Sets up, builds, runs, tests and measures Portcullis.
 #[derive(Debug, Parser)]
 #[command(name = "cargo xtask", bin_name = "cargo xtask", disable_help_subcommand = true)]
 struct Cli {
@@ -33,6 +34,7 @@ enum Task {
     Check(check::Options),
     Test(test::Options),
     Run(run::Options),
+    Bench(bench::Options),
 }
 
 fn main() -> ExitCode {
@@ -43,6 +45,7 @@ fn main() -> ExitCode {
         Task::Check(options) => check::run(&options),
         Task::Test(options) => test::run(&options),
         Task::Run(options) => run::run(&options),
+        Task::Bench(options) => bench::run(&options),
     });
     let Err(error) = outcome else { return ExitCode::SUCCESS };
     eprintln!("error: {error:#}");

@@ -20,12 +20,16 @@ use needs::Missing;
 use sources::Source;
 pub(crate) use toolchain::Compiler;
 
-/// Installs what `run` needs, or with --test also what the tests need; does nothing when all is there.
+/// Installs what `run` needs, or with --test also what the tests need, or with --bench also what is measured
+/// beside the daemon; does nothing when all is there.
 #[derive(Debug, Args)]
 pub(crate) struct Options {
     /// Install what the tests need, too.
     #[arg(long)]
     test: bool,
+    /// Install the relays of the bench, too.
+    #[arg(long)]
+    bench: bool,
     #[command(flatten)]
     consent: Consent,
 }
@@ -39,7 +43,12 @@ pub(crate) struct Consent {
 }
 
 pub(crate) fn run(options: &Options) -> Result<()> {
-    ensure(if options.test { Level::Test } else { Level::Run }, options.consent)?;
+    let level = match options {
+        Options { bench: true, .. } => Level::Bench,
+        Options { test: true, .. } => Level::Test,
+        _ => Level::Run,
+    };
+    ensure(level, options.consent)?;
     if options.test {
         python::install_packages()?;
     }

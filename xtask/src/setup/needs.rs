@@ -16,6 +16,8 @@ pub(crate) enum Level {
     Run,
     /// And a browser and the tools that tests look with.
     Test,
+    /// And what the daemon is measured beside.
+    Bench,
 }
 
 /// A thing that packages bring.
@@ -27,7 +29,7 @@ struct Need {
     present: fn() -> bool,
 }
 
-const NEEDS: [Need; 20] = [
+const NEEDS: [Need; 21] = [
     Need {
         level: Level::Build,
         what: "a C compiler (SQLite is C)",
@@ -137,6 +139,14 @@ const NEEDS: [Need; 20] = [
         what: "prometheus and promtool",
         packages: &["prometheus"],
         present: || exec::find("prometheus").is_some() && exec::find("promtool").is_some(),
+    },
+    Need {
+        level: Level::Bench,
+        what: "websockify with numpy",
+        packages: &["websockify", "python3-numpy"],
+        present: || {
+            exec::find("websockify").is_some() && Path::new("/usr/lib/python3/dist-packages/numpy").exists()
+        },
     },
 ];
 

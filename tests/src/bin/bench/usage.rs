@@ -1,0 +1,58 @@
+//! What a relay uses: CPU and memory of its process and all that descend from it.
+
+use std::fs;
+
+/// Nanoseconds on a CPU so far (Documentation/scheduler/sched-stats.rst), of threads that live. Finer than
+/// the clock ticks of proc(5).
+///
+/// # Panics
+/// The process is gone, or the kernel does not count.
+pub fn cpu_ns(root: u32) -> u64 {
+    tree(root).into_iter().flat_map(threads).map(|place| on_cpu(&place)).sum()
+}
+
+/// Proportional set size in bytes: what is shared counts once (proc(5), `smaps_rollup`).
+///
+/// # Panics
+/// The process is gone.
+pub fn pss(root: u32) -> u64 {
+    let of = |id: u32| {
+        let rollup = read(&format!("/proc/{id}/smaps_rollup"));
+        let line = rollup.lines().find_map(|line| line.strip_prefix("Pss:")).expect("Pss");
+        line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number") * 1024
+    };
+    tree(root).into_iter().map(of).sum()
+}
+
+/// A process and its descendants.
+///
+/// # Panics
+/// It is gone.
+pub fn tree(root: u32) -> Vec<u32> {
+    let mut all = vec![root];
+    let mut next = 0;
+    while let Some(&id) = all.get(next) {
+        for place in threads(id) {
+            let children = read(&format!("{place}/children"));
+            all.extend(children.split_whitespace().map(|id| id.parse::<u32>().expect("an id")));
+        }
+        next += 1;
+    }
+    all
+}
+
+/// Folders of a process's threads.
+fn threads(id: u32) -> Vec<String> {
+    let folder = format!("/proc/{id}/task");
+    let entries = fs::read_dir(&folder).unwrap_or_else(|error| panic!("{folder}: {error}"));
+    entries.flatten().map(|entry| entry.path().display().to_string()).collect()
+}
+
+fn on_cpu(place: &str) -> u64 {
+    let text = read(&format!("{place}/schedstat"));
+    text.split_whitespace().next().and_then(|word| word.parse().ok()).expect("a number")
+}
+
+fn read(path: &str) -> String {
+    fs::read_to_string(path).unwrap_or_else(|error| panic!("{path}: {error}"))
+}

@@ -1,0 +1,107 @@
+//! `cargo xtask bench`: the daemon beside the flow that it replaces, in one run, as ratios.
+//!
+//! What is measured, and how, is in `tests/src/bin/bench`; here are the bars, and what the samples say.
+
+mod bars;
+mod machine;
+mod report;
+mod samples;
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+use clap::Args;
+
+use crate::family::Family;
+use crate::scratch::Scratch;
+use crate::setup::{self, Level};
+use crate::{build, exec, workspace};
+use bars::FIGURES;
+use samples::Samples;
+
+/// Measures the daemon beside other relays, and says which bars are met. A slow machine fails nothing.
+#[derive(Debug, Args)]
+pub(crate) struct Options {
+    /// Less of everything: two minutes.
+    #[arg(long)]
+    quick: bool,
+    /// Only these rows: bulk-down, bulk-up, idle, open.
+    #[arg(long, value_name = "ROW", value_delimiter = ',')]
+    rows: Vec<String>,
+    /// Print JSON instead of a table.
+    #[arg(long)]
+    json: bool,
+    /// Write the table to BENCH.md, too.
+    #[arg(long)]
+    write: bool,
+    #[command(flatten)]
+    consent: setup::Consent,
+}
+
+pub(crate) fn run(options: &Options) -> Result<()> {
+    let rows = rows(&options.rows)?;
+    if !nix::unistd::geteuid().is_root() {
+        bail!("the bench needs root, for filter, steering and network namespaces of its own");
+    }
+    setup::ensure(Level::Bench, options.consent)?;
+    let built = build::all(false, options.consent)?;
+    built.complete()?;
+    let gateway = built.gateway.context("there is no daemon to measure")?;
+    exec::run(
+        workspace::cargo()
+            .args(["build", "--locked", "--release", "--package", "portcullis-tests"])
+            .args(["--bin", "bench"]),
+    )?;
+    let samples = measure(&gateway, &rows, options.quick)?;
+    let machine = machine::Machine::look();
+    if options.json {
+        println!("{:#}", report::json(&samples, &machine));
+    } else {
+        print!("{}", report::table(&samples));
+    }
+    if options.write {
+        let place = workspace::root().join("BENCH.md");
+        let text = report::page(&samples, &machine, options.quick);
+        fs::write(&place, text).with_context(|| format!("write {}", place.display()))?;
+    }
+    Ok(())
+}
+
+/// The rows that are wished for, each once; all of them without a wish.
+fn rows(wished: &[String]) -> Result<Vec<&'static str>> {
+    let mut all: Vec<_> = FIGURES.iter().map(bars::Figure::row).collect();
+    all.dedup();
+    if let Some(unknown) = wished.iter().find(|row| !all.contains(&row.as_str())) {
+        bail!("there is no row {unknown}; there are {}", all.join(", "));
+    }
+    all.retain(|row| wished.is_empty() || wished.iter().any(|wish| wish == row));
+    Ok(all)
+}
+
+fn measure(gateway: &Path, rows: &[&str], quick: bool) -> Result<Samples> {
+    // INVARIANT: dropped in the reverse order, so processes end before the folder they write to goes.
+    let scratch = Scratch::new()?;
+    let _family = Family::adopt()?;
+    let file = scratch.path().join("samples");
+    let mut bench = Command::new(gateway.with_file_name("bench"));
+    bench.arg(&file).arg(if quick { "quick" } else { "full" }).args(rows);
+    bench.env("PORTCULLIS_BIN", gateway).env("TMPDIR", scratch.path());
+    exec::run(&mut bench)?;
+    Samples::parse(&fs::read_to_string(&file).context("read the samples")?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_are_picked_by_name() {
+        assert_eq!(rows(&[]).expect("all"), ["bulk-down", "bulk-up", "idle", "open"]);
+        let wished = ["open", "idle"].map(String::from);
+        assert_eq!(rows(&wished).expect("two"), ["idle", "open"]);
+        let error = rows(&["idel".into()]).expect_err("unknown").to_string();
+        assert_eq!(error, "there is no row idel; there are bulk-down, bulk-up, idle, open");
+    }
+}

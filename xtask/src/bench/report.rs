@@ -1,0 +1,156 @@
+//! The outcome: a table, JSON, or the page BENCH.md.
+
+use serde_json::{Value, json};
+
+use super::bars::{Bar, FIGURES, Figure, Verdict};
+use super::machine::Machine;
+use super::samples::Samples;
+
+/// For a terminal: per figure a line for each relay, and one for each bar.
+pub(crate) fn table(samples: &Samples) -> String {
+    let mut text = String::new();
+    for figure in measured(samples) {
+        text += &format!("\n{}\n", figure.what);
+        for relay in samples.relays() {
+            if let Some(value) = value(figure, samples, relay) {
+                text += &format!("  {relay:<12}{value}\n");
+            }
+        }
+        for &bar in figure.bars {
+            text += &format!("  {:<12}{}\n", "bar", judged(figure, bar, samples));
+        }
+    }
+    text
+}
+
+/// BENCH.md.
+pub(crate) fn page(samples: &Samples, machine: &Machine, quick: bool) -> String {
+    let option = if quick { " --quick" } else { "" };
+    let Machine { processor, cores, kernel, commit, load } = machine;
+    let relays = samples.relays();
+    let mut text = format!(
+        "# Bench\n\n\
+         Made by `cargo xtask bench{option} --write`. Medians of interleaved repeats, with the least and the\n\
+         most of them; each bar compares within this run.\n\n\
+         - Machine: {processor}, {cores} cores, load {load} at the end\n\
+         - Kernel: {kernel}\n\
+         - Commit: {commit}\n\n\
+         | figure | {} | bars |\n|---{}|---|\n",
+        relays.join(" | "),
+        "|---".repeat(relays.len()),
+    );
+    for figure in measured(samples) {
+        let values = relays.iter().map(|relay| value(figure, samples, relay).unwrap_or_else(|| "-".into()));
+        let bars = figure.bars.iter().map(|bar| judged(figure, *bar, samples));
+        let (values, bars) = (values.collect::<Vec<_>>(), bars.collect::<Vec<_>>());
+        text += &format!("| {} | {} | {} |\n", figure.what, values.join(" | "), bars.join("; "));
+    }
+    text
+}
+
+/// Everything, with each single value; in seconds and bytes.
+pub(crate) fn json(samples: &Samples, machine: &Machine) -> Value {
+    let Machine { processor, cores, kernel, commit, load } = machine;
+    let figures: Vec<_> = measured(samples).map(|figure| figure_json(figure, samples)).collect();
+    json!({
+        "machine": { "processor": processor, "cores": cores, "load": load },
+        "kernel": kernel, "commit": commit, "figures": figures,
+    })
+}
+
+fn figure_json(figure: &Figure, samples: &Samples) -> Value {
+    let relays: Vec<_> = samples
+        .relays()
+        .iter()
+        .filter_map(|relay| {
+            let summary = samples.summary(figure.name, relay)?;
+            let values = samples.values(figure.name, relay);
+            Some(json!({ "relay": relay, "median": summary.median, "values": values }))
+        })
+        .collect();
+    let bars: Vec<_> = figure
+        .bars
+        .iter()
+        .map(|bar| {
+            let (met, value) = match bar.judge(figure, samples) {
+                Verdict::Met(value) => (Some(true), Some(value)),
+                Verdict::Missed(value) => (Some(false), Some(value)),
+                Verdict::Open => (None, None),
+            };
+            json!({ "bar": figure.show_bar(*bar), "value": value, "met": met })
+        })
+        .collect();
+    json!({ "name": figure.name, "what": figure.what, "relays": relays, "bars": bars })
+}
+
+/// The figures that this run has.
+fn measured(samples: &Samples) -> impl Iterator<Item = &'static Figure> {
+    let has =
+        |figure: &Figure| samples.relays().iter().any(|relay| !samples.values(figure.name, relay).is_empty());
+    FIGURES.iter().filter(move |figure| has(figure))
+}
+
+/// `1.23 ms (1.10 to 1.40, 5 samples)`.
+fn value(figure: &Figure, samples: &Samples, relay: &str) -> Option<String> {
+    let summary = samples.summary(figure.name, relay)?;
+    let [median, least, most] = [summary.median, summary.least, summary.most].map(|value| figure.show(value));
+    Some(format!("{median} ({least} to {most}, {} samples)", summary.count))
+}
+
+/// `<= 0.38 x websockify: 0.301 x, met`.
+fn judged(figure: &Figure, bar: Bar, samples: &Samples) -> String {
+    let shown = |value| bar.show_value(figure, value);
+    let verdict = match bar.judge(figure, samples) {
+        Verdict::Met(value) => format!("{}, met", shown(value)),
+        Verdict::Missed(value) => format!("{}, MISSED", shown(value)),
+        Verdict::Open => "not measured".to_owned(),
+    };
+    format!("{}: {verdict}", figure.show_bar(bar))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn samples() -> Samples {
+        let line =
+            |relay, value| format!("{{\"figure\":\"bulk-down\",\"relay\":\"{relay}\",\"value\":{value}}}\n");
+        let lines = [("portcullis", 0.2), ("websockify", 1.0), ("portcullis", 0.3), ("websockify", 1.0)];
+        Samples::parse(&lines.map(|(relay, value)| line(relay, value)).concat()).expect("samples")
+    }
+
+    #[test]
+    fn the_table_has_medians_spread_and_verdict() {
+        assert_eq!(
+            table(&samples()),
+            "\nbulk console to browser, 64 KiB writes: CPU per GiB\n  \
+             portcullis  250.00 ms (200.00 ms to 300.00 ms, 2 samples)\n  \
+             websockify  1000.00 ms (1000.00 ms to 1000.00 ms, 2 samples)\n  \
+             bar         <= 0.38 x websockify: 0.250 x, met\n"
+        );
+    }
+
+    #[test]
+    fn the_page_says_where_the_figures_come_from() {
+        let machine = Machine {
+            processor: "P".into(),
+            cores: 2,
+            kernel: "6.6".into(),
+            commit: "c0ffee".into(),
+            load: "0.10".into(),
+        };
+        let page = page(&samples(), &machine, true);
+        for part in [
+            "`cargo xtask bench --quick --write`",
+            "P, 2 cores, load 0.10",
+            "6.6",
+            "c0ffee",
+            "0.250 x, met |",
+        ] {
+            assert!(page.contains(part), "{part} is not in {page}");
+        }
+        let json = json(&samples(), &machine);
+        assert_eq!(json["figures"][0]["bars"][0]["met"], true);
+        assert_eq!(json["figures"][0]["relays"][1]["values"], json!([1.0, 1.0]));
+    }
+}
