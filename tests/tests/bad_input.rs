@@ -134,7 +134,7 @@ fn bad_paths(key: &str) -> Vec<Row> {
     let call = Call(key);
     let mut rows = Vec::new();
     for (line, status, code) in [
-        ("GET /", 404, "no_such_call"),
+        ("GET /nowhere", 404, "no_such_call"),
         ("GET /v1", 404, "no_such_call"),
         ("GET /v1/brokers/", 404, "no_such_call"),
         ("GET /v1/brokers/b-0/more", 404, "no_such_call"),
