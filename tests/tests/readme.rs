@@ -19,6 +19,7 @@ use serde_json::Value;
 behind_every_gate!(the_calls_of_the_readme_do_what_it_says);
 
 const README: &str = include_str!("../../README.md");
+const CHINESE: &str = include_str!("../../README.zh-CN.md");
 const SAMPLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/portcullis.toml");
 
 /// The commands of the fenced blocks that hold calls by curl, with the lines that belong together.
@@ -67,6 +68,57 @@ fn called(command: &str) -> Option<(String, String)> {
 fn is_at(template: &str, path: &str) -> bool {
     let (template, path): (Vec<_>, Vec<_>) = (template.split('/').collect(), path.split('/').collect());
     template.len() == path.len() && template.iter().zip(&path).all(|(a, b)| a == b || *a == "{id}")
+}
+
+#[test]
+fn the_chinese_one_shows_the_same() {
+    let (english, chinese) = (fenced(README), fenced(CHINESE));
+    assert_eq!(english.len(), chinese.len());
+    for (english, chinese) in english.iter().zip(&chinese) {
+        assert_eq!(english, chinese);
+    }
+    assert_eq!(headings(README), headings(CHINESE));
+    let (english, chinese) = (rows(README), rows(CHINESE));
+    for (english, chinese) in english.iter().zip(&chinese) {
+        assert_eq!(code(english), code(chinese), "{chinese}");
+    }
+    assert_eq!(english.len(), chinese.len());
+}
+
+/// The fenced blocks, each with its lines; of a comment there is only that it is there.
+fn fenced(text: &str) -> Vec<Vec<String>> {
+    let uncommented = |line: &str| {
+        if line.starts_with('#') {
+            return "#".to_owned();
+        }
+        match line.split_once("  # ") {
+            Some((code, _)) => format!("{} #", code.trim_end()),
+            None => line.to_owned(),
+        }
+    };
+    text.split("\n```").skip(1).step_by(2).map(|block| block.lines().map(uncommented).collect()).collect()
+}
+
+/// The lines that are in no fenced block.
+fn prose(text: &str) -> impl Iterator<Item = &str> {
+    text.split("\n```").step_by(2).flat_map(str::lines)
+}
+
+/// The level of each heading.
+fn headings(text: &str) -> Vec<usize> {
+    let level = |line: &str| line.split_once(' ').map(|(marks, _)| marks.len());
+    prose(text).filter(|line| line.starts_with('#')).filter_map(level).collect()
+}
+
+fn rows(text: &str) -> Vec<&str> {
+    prose(text).filter(|line| line.starts_with('|')).collect()
+}
+
+/// What a row has between backticks, in any order: the words around it are those of its language.
+fn code(row: &str) -> Vec<&str> {
+    let mut code: Vec<_> = row.split('`').skip(1).step_by(2).collect();
+    code.sort_unstable();
+    code
 }
 
 /// A shell that does one command after the other.
