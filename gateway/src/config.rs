@@ -3,7 +3,7 @@
 //! Text and environment are arguments, so tests need neither files nor variables.
 
 use std::collections::HashSet;
-use std::net::{IpAddr, ToSocketAddrs};
+use std::net::IpAddr;
 use std::num::NonZeroU64;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
@@ -13,98 +13,15 @@ use ipnet::IpNet;
 use serde::Deserialize;
 
 use crate::broker::session::Limits;
-use crate::broker::web_origin::{NoOrigin, WebOrigin};
+use crate::broker::web_origin::WebOrigin;
 use crate::kernel::load::Hook;
 
-use listen::{API, METRICS, RawListen};
+use raw::Raw;
 
 pub use listen::{At, Listen, UNIX};
 
 mod listen;
-
-/// The file, key by key.
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-struct Raw {
-    broker_host: Option<String>,
-    addresses: Vec<IpAddr>,
-    interfaces: Vec<String>,
-    state_dir: Option<PathBuf>,
-    stop_grace_s: Option<u64>,
-    cores: usize,
-    allowed_origins: Vec<String>,
-    reveal_passwords: bool,
-    range: RawRange,
-    broker: RawBroker,
-    session: RawSession,
-    sessions: RawSessions,
-    targets: RawTargets,
-    filter: RawFilter,
-    tls: RawTls,
-    api: RawListen,
-    metrics: RawListen,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-struct RawRange {
-    first: Option<u16>,
-    last: Option<u16>,
-    exclude: Vec<u16>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-struct RawBroker {
-    ttl_s: Option<u64>,
-    rest_s: Option<u64>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-struct RawSession {
-    first_byte_s: Option<u64>,
-    header_s: Option<u64>,
-    tls_s: Option<u64>,
-    dial_s: Option<u64>,
-    peer_timeout_s: Option<u64>,
-    idle_s: Option<u64>,
-    max_s: Option<u64>,
-    bytes_per_s: u64,
-    reconnect_s: Option<u64>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-struct RawSessions {
-    max: usize,
-    per_instance: usize,
-    per_client: usize,
-    keep: Option<u32>,
-    keep_days: Option<u16>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-struct RawTargets {
-    allow: Vec<IpNet>,
-    secrets: Option<String>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-struct RawFilter {
-    backend: Option<String>,
-    hook: Option<String>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-struct RawTls {
-    certificate: Option<PathBuf>,
-    key: Option<PathBuf>,
-    broker_ports: Option<String>,
-}
+mod raw;
 
 /// Every key, as written in the file. `filter.backend` is `PORTCULLIS_FILTER_BACKEND` in the
 /// environment.
@@ -330,172 +247,6 @@ fn set(table: &mut toml::Table, key: &'static str, value: &str) -> Result<(), Co
         }
     }
     Ok(())
-}
-
-impl Raw {
-    fn meant(self) -> Result<Config, ConfigError> {
-        let addresses = self.addresses()?;
-        let broker_host = self.broker_host.unwrap_or_else(|| addresses[0].to_string());
-        let tls = self.tls.files()?;
-        let range = range(self.range.first.unwrap_or(10_000), self.range.last.unwrap_or(15_000))?;
-        Ok(Config {
-            broker_host,
-            addresses,
-            interfaces: self.interfaces,
-            state_dir: match self.state_dir {
-                Some(path) => path,
-                None => default_state_dir().ok_or_else(|| wrong("state_dir", "", "name a folder"))?,
-            },
-            stop_grace: seconds("stop_grace_s", self.stop_grace_s, 10)?,
-            cores: match self.cores {
-                0 => std::thread::available_parallelism().map_or(1, usize::from),
-                cores @ 1..=256 => cores,
-                cores => return Err(wrong("cores", cores, "at most 256; 0 for one per core of the machine")),
-            },
-            allowed_origins: origins(&self.allowed_origins)?,
-            reveal_passwords: self.reveal_passwords,
-            exclude: self.range.exclude.into_iter().collect(),
-            range,
-            ttl: positive("broker.ttl_s", self.broker.ttl_s, 60)?,
-            reconnect: seconds("session.reconnect_s", self.session.reconnect_s, 30)?,
-            limits: Limits {
-                total: self.sessions.max,
-                per_instance: self.sessions.per_instance,
-                per_client: self.sessions.per_client,
-            },
-            keep_sessions: (
-                self.sessions.keep.unwrap_or(1_000_000),
-                Duration::from_secs(u64::from(self.sessions.keep_days.unwrap_or(30)) * 24 * 60 * 60),
-            ),
-            rest: seconds("broker.rest_s", self.broker.rest_s, 120)?,
-            first_byte: positive("session.first_byte_s", self.session.first_byte_s, 10)?,
-            header: positive("session.header_s", self.session.header_s, 10)?,
-            tls_handshake: positive("session.tls_s", self.session.tls_s, 10)?,
-            dial: positive("session.dial_s", self.session.dial_s, 10)?,
-            peer_timeout: seconds("session.peer_timeout_s", self.session.peer_timeout_s, 30)?,
-            idle: seconds("session.idle_s", self.session.idle_s, 0)?,
-            max: seconds("session.max_s", self.session.max_s, 0)?,
-            bytes_per_s: rate(self.session.bytes_per_s)?,
-            allow: self.targets.allow,
-            inject_secrets: match self.targets.secrets.as_deref() {
-                None | Some("inject") => true,
-                Some("pass") => false,
-                Some(other) => return Err(wrong("targets.secrets", other, "inject or pass")),
-            },
-            backend: match self.filter.backend.as_deref() {
-                None | Some("auto") => Backend::Auto,
-                Some("ebpf") => Backend::Ebpf,
-                Some("none") => Backend::None,
-                Some(other) => return Err(wrong("filter.backend", other, "auto, ebpf or none")),
-            },
-            hook: match self.filter.hook.as_deref() {
-                None | Some("auto") => None,
-                Some("xdp") => Some(Hook::Xdp),
-                Some("xdp-generic") => Some(Hook::XdpGeneric),
-                Some("tc") => Some(Hook::Tc),
-                Some(other) => return Err(wrong("filter.hook", other, "auto, xdp, xdp-generic or tc")),
-            },
-            broker_tls: self.tls.broker_ports(tls.is_some())?,
-            api: self.api.meant(&API, tls.is_some())?,
-            metrics: self.metrics.meant(&METRICS, tls.is_some())?,
-            tls,
-        })
-    }
-
-    /// The broker addresses: as written, or what `broker_host` resolves to.
-    fn addresses(&self) -> Result<Vec<IpAddr>, ConfigError> {
-        let mut addresses: Vec<IpAddr> = self.addresses.iter().map(IpAddr::to_canonical).collect();
-        if let (true, Some(host)) = (addresses.is_empty(), &self.broker_host) {
-            let resolved = (host.as_str(), 0).to_socket_addrs();
-            let resolved = resolved.map_err(|error| wrong("broker_host", host, error.to_string()))?;
-            addresses = resolved.map(|address| address.ip()).collect();
-        }
-        let mut seen = HashSet::new();
-        addresses.retain(|address| seen.insert(*address));
-        if let Some(address) = addresses.iter().find(|ip| ip.is_unspecified() || ip.is_multicast()) {
-            return Err(wrong(
-                "addresses",
-                address,
-                "broker addresses are addresses of this machine, one by one",
-            ));
-        }
-        if addresses.is_empty() {
-            return Err(wrong("addresses", &addresses, "name at least one broker address, or broker_host"));
-        }
-        Ok(addresses)
-    }
-}
-
-fn range(first: u16, last: u16) -> Result<RangeInclusive<u16>, ConfigError> {
-    if first == 0 || first > last {
-        return Err(wrong("range", format!("{first}-{last}"), "first must be at least 1 and at most last"));
-    }
-    Ok(first..=last)
-}
-
-/// Less is no console any more, and a mistake in the unit.
-const BYTES_PER_S_MIN: u64 = 4096;
-
-fn rate(bytes_per_s: u64) -> Result<Option<NonZeroU64>, ConfigError> {
-    match bytes_per_s {
-        1..BYTES_PER_S_MIN => {
-            let problem = format!("at least {BYTES_PER_S_MIN}, or 0 for no limit");
-            Err(wrong("session.bytes_per_s", bytes_per_s, problem))
-        }
-        limit => Ok(NonZeroU64::new(limit)),
-    }
-}
-
-fn origins(texts: &[String]) -> Result<Vec<WebOrigin>, ConfigError> {
-    let origin = |text: &String| {
-        text.parse().map_err(|error: NoOrigin| wrong("allowed_origins", text, error.to_string()))
-    };
-    texts.iter().map(origin).collect()
-}
-
-/// A year: more is a mistake, and sums of times stay far from what clocks can hold.
-const SECONDS_MAX: u64 = 366 * 24 * 60 * 60;
-
-fn seconds(key: &'static str, value: Option<u64>, default: u64) -> Result<Duration, ConfigError> {
-    match value.unwrap_or(default) {
-        value @ 0..=SECONDS_MAX => Ok(Duration::from_secs(value)),
-        value => Err(wrong(key, value, format!("at most {SECONDS_MAX}, a year"))),
-    }
-}
-
-fn positive(key: &'static str, value: Option<u64>, default: u64) -> Result<Duration, ConfigError> {
-    match seconds(key, value, default)? {
-        Duration::ZERO => Err(wrong(key, 0, "at least 1")),
-        time => Ok(time),
-    }
-}
-
-impl RawTls {
-    fn files(&self) -> Result<Option<TlsFiles>, ConfigError> {
-        match (&self.certificate, &self.key) {
-            (None, None) => Ok(None),
-            (Some(certificate), Some(key)) => {
-                Ok(Some(TlsFiles { certificate: certificate.clone(), key: key.clone() }))
-            }
-            (Some(_), None) => Err(wrong("tls.key", "", "name the file with the key of tls.certificate")),
-            (None, Some(_)) => {
-                Err(wrong("tls.certificate", "", "name the file with the certificate of tls.key"))
-            }
-        }
-    }
-
-    fn broker_ports(&self, certified: bool) -> Result<BrokerTls, ConfigError> {
-        match self.broker_ports.as_deref() {
-            None => Ok(if certified { BrokerTls::Optional } else { BrokerTls::Off }),
-            Some("off") => Ok(BrokerTls::Off),
-            Some("optional") if certified => Ok(BrokerTls::Optional),
-            Some("required") if certified => Ok(BrokerTls::Required),
-            Some(other @ ("optional" | "required")) => {
-                Err(wrong("tls.broker_ports", other, "this needs tls.certificate and tls.key"))
-            }
-            Some(other) => Err(wrong("tls.broker_ports", other, "off, optional or required")),
-        }
-    }
 }
 
 /// `/var/lib/portcullis` for root, the XDG state folder (XDG Base Directory Specification) otherwise.
