@@ -21,6 +21,7 @@ pub mod strace;
 pub mod target;
 pub mod tigervnc;
 pub mod tls;
+pub mod transfer;
 pub mod websocket;
 
 use std::time::{Duration, Instant};

@@ -1,10 +1,8 @@
 //! The byte path, from the outside: a real gateway, clients and targets on loopback.
 
 use std::io::{Read, Write};
-use std::net::TcpStream;
 use std::thread;
 
-use futures_util::{SinkExt, StreamExt};
 use portcullis_tests::gateway::{Broker, Gateway, agent, call};
 use portcullis_tests::namespace::{HERE, Neighbour, in_namespace};
 use portcullis_tests::process::{anonymous_memory, descriptors};
@@ -12,7 +10,7 @@ use portcullis_tests::target::{Target, connect};
 use portcullis_tests::websocket::{
     bare, closed, connect_from, echoes, frame, open, open_on, open_with, talk,
 };
-use portcullis_tests::{PATIENCE, behind_every_gate, pattern, require, wait_for};
+use portcullis_tests::{PATIENCE, behind_every_gate, pattern, require, transfer, wait_for};
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 
@@ -53,62 +51,22 @@ fn gateway(backend: &str, more: &[&str]) -> (tempfile::TempDir, Gateway) {
 
 const MIB: u64 = 1024 * 1024;
 
-/// The client is tokio-tungstenite, both directions at once; sizes of messages, reads and writes are
-/// all different.
+/// The client is tokio-tungstenite.
 fn every_byte_of_64_mib_arrives_both_ways(backend: &str) {
     const TOTAL: u64 = 64 * MIB;
     let (_folder, gateway) = gateway(backend, &[]);
     let target = Target::new();
     let broker = gateway.open(target.port());
-    let far_side = target.serve(|stream| {
-        let mut writer = stream.try_clone().expect("a descriptor");
-        let writes = thread::spawn(move || {
-            let mut part = vec![0; 100_003];
-            let mut at = 0;
-            while at < TOTAL {
-                let len = part.len().min((TOTAL - at) as usize);
-                pattern::fill(2, at, &mut part[..len]);
-                writer.write_all(&part[..len]).expect("writes");
-                at += len as u64;
-            }
-        });
-        check_stream(stream, 1, TOTAL);
-        writes.join().expect("writes all");
-    });
+    let far_end = target.serve(|stream| transfer::far_end(stream, TOTAL));
 
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     runtime.block_on(async {
         let url = format!("ws://{}/websockify?token={}", broker.endpoint, broker.token);
         let (socket, _) = tokio_tungstenite::connect_async(url).await.expect("a session");
-        let (mut sink, mut stream) = socket.split();
-        let sends = async {
-            let mut at = 0;
-            for size in [1, 100, 125, 126, 4_096, 65_535, 65_536, 1_000_003].into_iter().cycle() {
-                let size = (size as u64).min(TOTAL - at);
-                let mut part = vec![0; size as usize];
-                pattern::fill(1, at, &mut part);
-                sink.send(Message::binary(part)).await.expect("sends");
-                at += size;
-                if at == TOTAL {
-                    break;
-                }
-            }
-        };
-        let receives = async {
-            let mut at = 0;
-            while at < TOTAL {
-                let message = stream.next().await.expect("more to come").expect("a message");
-                let Message::Binary(part) = message else { panic!("{message:?}") };
-                assert_eq!(pattern::differs(2, at, &part), None);
-                at += part.len() as u64;
-            }
-            assert_eq!(at, TOTAL);
-        };
-        tokio::join!(sends, receives);
-        sink.close().await.expect("closes");
-        while let Some(Ok(_)) = stream.next().await {}
+        let sizes = [1, 100, 125, 126, 4_096, 65_535, 65_536, 1_000_003];
+        transfer::near_end(socket, TOTAL, &sizes).await;
     });
-    far_side.join().expect("every byte arrived");
+    far_end.join().expect("every byte arrived");
 
     gateway.wait_metric("portcullis_connection_ends_total{end=\"client_closed\"}", 1.0);
     gateway.wait_metric("portcullis_connections_active", 0.0);
@@ -120,21 +78,6 @@ fn every_byte_of_64_mib_arrives_both_ways(backend: &str) {
         // The filter and not something else let it in.
         assert!(gateway.metric("portcullis_filter_packets_total{verdict=\"open\"}") >= 1.0);
     }
-}
-
-/// Reads `total` bytes of pattern `seed`, and then the end.
-fn check_stream(mut stream: TcpStream, seed: u64, total: u64) {
-    let mut part = vec![0; 77_777];
-    let mut at = 0;
-    loop {
-        let len = stream.read(&mut part).expect("reads");
-        assert_eq!(pattern::differs(seed, at, &part[..len]), None);
-        at += len as u64;
-        if len == 0 {
-            break;
-        }
-    }
-    assert_eq!(at, total);
 }
 
 fn messages_of_every_size_come_back(backend: &str) {

@@ -5,16 +5,14 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::SocketAddr;
 use std::process::{Command, Output};
 use std::sync::Arc;
-use std::thread;
 use std::time::{Duration, Instant};
 
-use futures_util::{SinkExt, StreamExt};
 use portcullis_tests::gateway::{ADDRESS, Broker, Gateway, agent, call, program};
 use portcullis_tests::process::{anonymous_memory, run};
 use portcullis_tests::target::{Target, connect};
 use portcullis_tests::tls::{Authority, Stream, begin};
 use portcullis_tests::websocket::{Socket, closed, echoes, frame, open, open_on, talk};
-use portcullis_tests::{PATIENCE, behind_every_gate, pattern, require, wait_for};
+use portcullis_tests::{PATIENCE, behind_every_gate, require, transfer, wait_for};
 use rustls::pki_types::ServerName;
 use rustls::version::{TLS12, TLS13};
 use serde_json::Value;
@@ -107,36 +105,13 @@ fn one_port_serves_tls_and_plain_clients(backend: &str) {
     assert!(!bench.gateway.log().contains(&broker.token), "a ticket is in the log");
 }
 
-/// The client is tokio-tungstenite over tokio-rustls, both directions at once.
+/// The client is tokio-tungstenite over tokio-rustls.
 fn every_byte_of_4_mib_arrives_both_ways(backend: &str) {
     const TOTAL: u64 = 4 * 1024 * 1024;
     let bench = bench(backend, &["tls.broker_ports = \"required\""]);
     let target = Target::new();
     let broker = bench.gateway.open(target.port());
-    let far_side = target.serve(|mut stream| {
-        let mut writer = stream.try_clone().expect("a descriptor");
-        let writes = thread::spawn(move || {
-            let mut part = vec![0; 100_003];
-            let mut at = 0;
-            while at < TOTAL {
-                let len = part.len().min((TOTAL - at) as usize);
-                pattern::fill(2, at, &mut part[..len]);
-                writer.write_all(&part[..len]).expect("writes");
-                at += len as u64;
-            }
-        });
-        let mut part = vec![0; 77_777];
-        let mut at = 0;
-        while at < TOTAL {
-            let len = stream.read(&mut part).expect("reads");
-            assert_ne!(len, 0, "ends after {at} bytes");
-            assert_eq!(pattern::differs(1, at, &part[..len]), None);
-            at += len as u64;
-        }
-        writes.join().expect("writes all");
-        // The client's close is this side's end.
-        assert_eq!(stream.read(&mut part).expect("an orderly end"), 0);
-    });
+    let far_end = target.serve(|stream| transfer::far_end(stream, TOTAL));
 
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     runtime.block_on(async {
@@ -146,35 +121,10 @@ fn every_byte_of_4_mib_arrives_both_ways(backend: &str) {
         let stream = connector.connect(name, stream).await.expect("a handshake");
         let url = format!("ws://{}/websockify?token={}", broker.endpoint, broker.token);
         let (socket, _) = tokio_tungstenite::client_async(url, stream).await.expect("a session");
-        let (mut sink, mut stream) = socket.split();
-        let sends = async {
-            let mut at = 0;
-            for size in [1, 125, 126, 4_096, 16_383, 16_385, 65_536, 1_000_003].into_iter().cycle() {
-                let size = (size as u64).min(TOTAL - at);
-                let mut part = vec![0; size as usize];
-                pattern::fill(1, at, &mut part);
-                sink.send(Message::binary(part)).await.expect("sends");
-                at += size;
-                if at == TOTAL {
-                    break;
-                }
-            }
-        };
-        let receives = async {
-            let mut at = 0;
-            while at < TOTAL {
-                let message = stream.next().await.expect("more to come").expect("a message");
-                let Message::Binary(part) = message else { panic!("{message:?}") };
-                assert_eq!(pattern::differs(2, at, &part), None);
-                at += part.len() as u64;
-            }
-            assert_eq!(at, TOTAL);
-        };
-        tokio::join!(sends, receives);
-        sink.close().await.expect("closes");
-        while let Some(Ok(_)) = stream.next().await {}
+        let sizes = [1, 125, 126, 4_096, 16_383, 16_385, 65_536, 1_000_003];
+        transfer::near_end(socket, TOTAL, &sizes).await;
     });
-    far_side.join().expect("every byte arrived");
+    far_end.join().expect("every byte arrived");
 
     bench.gateway.wait_metric("portcullis_connection_ends_total{end=\"client_closed\"}", 1.0);
     for direction in ["up", "down"] {
