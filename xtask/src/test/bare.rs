@@ -19,6 +19,8 @@ const RELEASE: &str = "bookworm";
 /// What the README asks for before the first command.
 const LINKER: &str = "apt-get update && apt-get install --yes --no-install-recommends gcc libc6-dev";
 const COMMANDS: &str = "cargo xtask setup --yes && cargo xtask build";
+/// Home of who sits there.
+const HOME: &str = "/newcomer";
 /// What rustup puts into its folder of programs beside itself.
 const PROXIES: [&str; 6] = ["cargo", "rustc", "rustdoc", "rustfmt", "cargo-clippy", "clippy-driver"];
 
@@ -50,6 +52,10 @@ impl System {
         self.0.join(inside.trim_start_matches('/'))
     }
 
+    fn home(&self, inside: &str) -> PathBuf {
+        self.path(HOME).join(inside)
+    }
+
     /// From where this machine has its packages.
     fn bootstrap(&self) -> Result<()> {
         let entries = debian_entries(RELEASE);
@@ -78,18 +84,19 @@ impl System {
             named.or_else(|| Some(Path::new(&std::env::var_os("HOME")?).join(usual))).context("no HOME")
         };
         let (rustup, cargo) = (home("RUSTUP_HOME", ".rustup")?, home("CARGO_HOME", ".cargo")?);
-        let bin = self.path("/root/.cargo/bin");
+        let bin = self.home(".cargo/bin");
         fs::create_dir_all(&bin)?;
         fs::copy(cargo.join("bin/rustup"), bin.join("rustup")).context("copy rustup")?;
         for proxy in PROXIES {
             symlink("rustup", bin.join(proxy))?;
         }
         if cargo.join("config.toml").exists() {
-            fs::copy(cargo.join("config.toml"), self.path("/root/.cargo/config.toml"))?;
+            fs::copy(cargo.join("config.toml"), self.home(".cargo/config.toml"))?;
         }
-        for (from, to) in [(rustup, "/root/.rustup"), (cargo.join("registry"), "/root/.cargo/registry")] {
-            fs::create_dir_all(self.path(to))?;
-            bind(&self.path(to), Some(&from), MsFlags::MS_BIND)?;
+        for (from, to) in [(rustup, ".rustup"), (cargo.join("registry"), ".cargo/registry")] {
+            let to = self.home(to);
+            fs::create_dir_all(&to)?;
+            bind(&to, Some(&from), MsFlags::MS_BIND)?;
         }
         Ok(())
     }
@@ -103,8 +110,11 @@ impl System {
 
     fn shell(&self, folder: &str, script: &str) -> Result<()> {
         let mut chroot = Command::new("chroot");
-        chroot.arg(&self.0).args(["/usr/bin/env", "-i", "-C", folder, "HOME=/root", "CI=1"]);
-        chroot.arg("PATH=/root/.cargo/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
+        chroot.arg(&self.0).args(["/usr/bin/env", "-i", "-C", folder, "CI=1"]);
+        chroot.arg(format!("HOME={HOME}"));
+        chroot.arg(format!(
+            "PATH={HOME}/.cargo/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+        ));
         exec::run(chroot.args(["sh", "-c", script]))
     }
 }
