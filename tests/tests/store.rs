@@ -139,6 +139,33 @@ fn a_store_that_another_program_has_locked() {
     goes_on_without_its_store(&gateway, folder.path(), || Locked::new(&store));
 }
 
+/// The store takes the record of a session when nobody waits for it any more: nobody is in, so nobody is
+/// recorded, and the ticket is as good as before.
+#[test]
+fn a_record_that_comes_too_late_is_taken_back() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let gateway = Gateway::start(folder.path(), "none", &["session.dial_s = 1"]);
+    let broker = gateway.open(Target::new().echo());
+    let locked = Locked::new(&folder.path().join("state/store.db"));
+    assert_eq!(open(&broker).err(), Some((503, "unavailable".into())));
+    drop(locked);
+    let mut session = wait_for("the ticket to be fresh again", || match open(&broker) {
+        Ok(session) => Some(session),
+        Err(refused) => {
+            assert_eq!(refused, (403, "ticket_used".into()));
+            None
+        }
+    });
+    echoes(&mut session, b"hello");
+    let (_, sessions) = gateway.api().get("/v1/sessions");
+    let items = sessions["items"].as_array().expect("a list");
+    assert_eq!(items.len(), 1, "{sessions}");
+    assert_eq!((&items[0]["connections"], &items[0]["state"]), (&json!(1), &json!("live")));
+    // And nobody heard of another one.
+    let audit = std::fs::read_to_string(folder.path().join("state/audit.log")).expect("a log");
+    assert_eq!(audit.matches("\"session.began\"").count(), 1, "{audit}");
+}
+
 /// A store that nobody else can write until the value is dropped.
 struct Locked {
     runtime: tokio::runtime::Runtime,

@@ -5,6 +5,7 @@
 //! [`Doors`]. The daemon hands both in.
 
 pub mod allocator;
+pub mod begun;
 pub mod passwords;
 pub mod rate;
 pub mod refusal;
@@ -24,6 +25,7 @@ use std::time::{Duration, Instant};
 use ipnet::IpNet;
 use tokio::sync::watch;
 
+pub use begun::Begun;
 pub use refusal::Refusal;
 use session::{Origin, Session};
 pub use target::{Protocol, Secret, Target};
@@ -255,14 +257,17 @@ pub trait Desk: Send + Sync {
     /// [`Refusal::Unavailable`] if nobody can tell.
     fn resolve(&self, broker: Arc<Broker>) -> BoxFuture<'static, Result<Target, Refusal>>;
 
-    /// Records that a connection comes into a session, and that its ticket is used. After `Ok` it stays
-    /// used, whatever happens. `hash` is the ticket's, if one was shown.
+    /// Records that a connection comes into a session, and that its ticket is used; the caller keeps the
+    /// record when the connection is in. `hash` is the ticket's, if one was shown.
     ///
     /// # Errors
     /// [`Refusal::Unavailable`] if it could not be recorded, [`Refusal::TicketUsed`] if it was used
     /// otherwise; the connection must not come in then.
-    fn begin(&self, session: Arc<Session>, hash: Option<[u8; 32]>)
-    -> BoxFuture<'static, Result<(), Refusal>>;
+    fn begin(
+        &self,
+        session: Arc<Session>,
+        hash: Option<[u8; 32]>,
+    ) -> BoxFuture<'static, Result<Begun, Refusal>>;
 
     /// Records that a connection of a session ended, and how. Never waits.
     fn end(&self, session: Arc<Session>, end: &'static str);

@@ -154,6 +154,11 @@ impl Session {
         lock(&self.presence).recorded
     }
 
+    /// How its last connection ended, if one has.
+    pub fn last_end(&self) -> Option<&'static str> {
+        lock(&self.presence).end
+    }
+
     /// Connections that run.
     pub fn live(&self) -> usize {
         lock(&self.presence).live

@@ -11,7 +11,7 @@ use tokio::time::sleep;
 use tracing::{error, warn};
 
 use crate::broker::session::Session;
-use crate::broker::{BoxFuture, Broker, Desk, Refusal, Target};
+use crate::broker::{Begun, BoxFuture, Broker, Desk, Refusal, Target};
 use crate::metrics::Metrics;
 
 use super::events::{Event, Events};
@@ -25,11 +25,11 @@ pub struct ControlDesk {
     metrics: Arc<Metrics>,
     events: Events,
     control: Handle,
-    ends: mpsc::UnboundedSender<(Arc<Session>, &'static str)>,
+    notes: mpsc::UnboundedSender<(Arc<Session>, Note)>,
 }
 
 impl ControlDesk {
-    /// Works on the runtime of the caller. The task records the ends of sessions, one after the other;
+    /// Works on the runtime of the caller. The task records what becomes of sessions, one after the other;
     /// it is done when the desk is gone and all are recorded.
     pub fn new(
         inventory: Inventory,
@@ -37,9 +37,9 @@ impl ControlDesk {
         metrics: Arc<Metrics>,
         events: Events,
     ) -> (Self, tokio::task::JoinHandle<()>) {
-        let (ends, queue) = mpsc::unbounded_channel();
+        let (notes, queue) = mpsc::unbounded_channel();
         let recorder = tokio::spawn(record(queue, store.clone(), metrics.clone(), events.clone()));
-        (Self { inventory, store, metrics, events, control: Handle::current(), ends }, recorder)
+        (Self { inventory, store, metrics, events, control: Handle::current(), notes }, recorder)
     }
 
     /// Runs `work` on the control runtime. A runtime that is gone means that the daemon stops.
@@ -52,26 +52,41 @@ impl ControlDesk {
     }
 }
 
-/// Pause before the store is asked again that would not record an end.
+/// Pause before the store is asked again that would not record something.
 const AGAIN: Duration = Duration::from_secs(1);
 
-type Ends = VecDeque<(Arc<Session>, &'static str)>;
+/// What becomes of a connection whose begin is recorded.
+#[derive(Clone, Copy)]
+enum Note {
+    /// It is in.
+    CameIn,
+    /// It is not, and its record is to be taken back.
+    StayedOut,
+    /// It ended so.
+    Ended(&'static str),
+}
 
-/// Records ends in their order. As long as the store takes none no session begins, so that no more wait
-/// than sessions ran.
+type Notes = VecDeque<(Arc<Session>, Note)>;
+
+/// Tells and records what was noted, in its order. As long as the store takes nothing no session begins, so
+/// that no more wait than sessions ran.
 async fn record(
-    mut queue: mpsc::UnboundedReceiver<(Arc<Session>, &'static str)>,
+    mut queue: mpsc::UnboundedReceiver<(Arc<Session>, Note)>,
     store: Store,
     metrics: Arc<Metrics>,
     events: Events,
 ) {
-    let mut waiting = Ends::new();
+    let mut waiting = Notes::new();
     loop {
         tokio::select! {
-            ended = queue.recv() => {
-                let Some((session, end)) = ended else { break };
-                events.say(Event::session_ended(&session, end));
-                waiting.push_back((session, end));
+            noted = queue.recv() => {
+                let Some((session, note)) = noted else { break };
+                match note {
+                    Note::CameIn => events.say(Event::session_began(&session)),
+                    Note::StayedOut => {}
+                    Note::Ended(end) => events.say(Event::session_ended(&session, end)),
+                }
+                waiting.push_back((session, note));
             }
             () = sleep(AGAIN), if !waiting.is_empty() => {}
         }
@@ -86,9 +101,15 @@ async fn record(
 }
 
 /// Until the first that the store does not take.
-async fn record_all(waiting: &mut Ends, store: &Store, metrics: &Metrics) {
-    while let Some((session, end)) = waiting.front() {
-        if let Err(error) = store.end_session(session, end).await {
+async fn record_all(waiting: &mut Notes, store: &Store, metrics: &Metrics) {
+    while let Some((session, note)) = waiting.front() {
+        let recorded = match note {
+            // Its record stands already.
+            Note::CameIn => Ok(()),
+            Note::StayedOut => store.take_session_back(session).await,
+            Note::Ended(end) => store.end_session(session, end).await,
+        };
+        if let Err(error) = recorded {
             metrics.store_failed();
             warn!(session_id = session.id, %error, "end of a session not recorded, to be tried again");
             return;
@@ -118,14 +139,15 @@ impl Desk for ControlDesk {
         &self,
         session: Arc<Session>,
         hash: Option<[u8; 32]>,
-    ) -> BoxFuture<'static, Result<(), Refusal>> {
-        let (store, metrics, events) = (self.store.clone(), self.metrics.clone(), self.events.clone());
+    ) -> BoxFuture<'static, Result<Begun, Refusal>> {
+        let (store, metrics, notes) = (self.store.clone(), self.metrics.clone(), self.notes.clone());
         self.run(async move {
             match store.begin_session(&session, hash.as_ref()).await {
-                Ok(true) => {
-                    events.say(Event::session_began(&session));
-                    Ok(())
-                }
+                Ok(true) => Ok(Begun::new(move |is_in| {
+                    let note = if is_in { Note::CameIn } else { Note::StayedOut };
+                    // Nobody records any more when the daemon is gone.
+                    let _ = notes.send((session, note));
+                })),
                 Ok(false) => Err(Refusal::TicketUsed),
                 Err(error) => {
                     error!(session_id = session.id, %error, "begin of a session not recorded");
@@ -138,7 +160,7 @@ impl Desk for ControlDesk {
 
     fn end(&self, session: Arc<Session>, end: &'static str) {
         // Nobody records any more when the daemon is gone.
-        let _ = self.ends.send((session, end));
+        let _ = self.notes.send((session, Note::Ended(end)));
     }
 
     fn refused(&self, broker: Option<Arc<Broker>>, client: IpAddr, refusal: Refusal) {

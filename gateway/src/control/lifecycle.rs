@@ -372,7 +372,6 @@ impl Lifecycle {
         for (protocol, end) in self.parts.sessions.settle(now, self.parts.times.window) {
             self.parts.metrics.session_ended(protocol, end);
         }
-        self.record_again().await;
         let due: Vec<(String, &'static str)> = {
             let held = self.held();
             let over = |held: &Held| Some((held.broker.id.clone(), held.broker.over(now)?));
@@ -380,6 +379,8 @@ impl Lifecycle {
         };
         let closing = due.iter().map(|(id, reason)| self.close(id, reason, Stop::Closed));
         futures_util::future::join_all(closing).await;
+        // Last: a store that is slow to refuse keeps no broker open.
+        self.record_again().await;
     }
 
     /// An open broker, and when it expires.

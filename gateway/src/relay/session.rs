@@ -253,8 +253,10 @@ impl Upgraded {
             return Err(Refusal::Slow.into());
         }
         let recorded = shared.desk.begin(claim.session().clone(), claim.hash());
-        timeout(shared.answer, recorded).await.map_err(unanswered)??;
-        Ok(Reached { broker, connection: claim.enter(), admitted, far, upgrade, early })
+        let begun = timeout(shared.answer, recorded).await.map_err(unanswered)??;
+        let connection = claim.enter();
+        begun.keep();
+        Ok(Reached { broker, connection, admitted, far, upgrade, early })
     }
 }
 

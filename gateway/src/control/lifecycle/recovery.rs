@@ -53,7 +53,7 @@ impl Lifecycle {
     /// The store cannot be asked.
     pub async fn recover(self: &Arc<Self>, rest: Duration) -> Result<Recovered, StoreError> {
         let store = &self.parts.store;
-        let lost = store.end_all_sessions("gateway_lost").await?;
+        let lost = store.end_all_sessions().await?;
         if lost > 0 {
             info!(sessions = lost, "sessions of the daemon before this one ended with it");
         }

@@ -39,6 +39,8 @@ pub struct SessionRow {
 
 /// The end that no connection follows; it stands in the record before the session has ended.
 pub(super) const KILLED: &str = "killed";
+/// The daemon ended before it.
+const LOST: &str = "gateway_lost";
 
 fn read(row: &SqliteRow) -> Result<SessionRow, sqlx::Error> {
     let ended_at: Option<i64> = row.try_get("ended_at")?;
@@ -129,14 +131,34 @@ impl Store {
         Ok(())
     }
 
-    /// Records for all sessions that are not ended in the store that they ended now. Returns how many.
+    /// Takes [`Self::begin_session`] back: nobody came in. A session that began with it never was, and its
+    /// ticket is unused; one that was before has ended again, if it has no connection. Can be repeated.
     ///
     /// # Errors
     /// See [`StoreError`].
-    pub async fn end_all_sessions(&self, end: &str) -> Result<u64, StoreError> {
+    pub async fn take_session_back(&self, session: &Session) -> Result<(), StoreError> {
+        const WHAT: &str = "take session back";
+        let mut write = self.write().await.map_err(failed(WHAT))?;
+        let forget = sqlx::query("DELETE FROM session WHERE session_id = $1 AND connections = 1");
+        let forgotten = forget.bind(&session.id).execute(&mut *write).await.map_err(failed(WHAT))?;
+        if forgotten.rows_affected() == 0 {
+            write.rollback().await.map_err(failed(WHAT))?;
+            return self.end_session(session, session.last_end().unwrap_or(LOST)).await;
+        }
+        let free = sqlx::query("UPDATE ticket SET session_id = NULL WHERE session_id = $1");
+        free.bind(&session.id).execute(&mut *write).await.map_err(failed(WHAT))?;
+        write.commit().await.map_err(failed(WHAT))
+    }
+
+    /// Records for all sessions that are not ended in the store that they ended now, with their daemon.
+    /// Returns how many.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn end_all_sessions(&self) -> Result<u64, StoreError> {
         let all = "UPDATE session SET ended_at = $1, end_reason = COALESCE(end_reason, $2) \
                    WHERE ended_at IS NULL";
-        let end = sqlx::query(all).bind(WallTime::now().0).bind(end);
+        let end = sqlx::query(all).bind(WallTime::now().0).bind(LOST);
         Ok(end.execute(&self.pool).await.map_err(failed("end sessions"))?.rows_affected())
     }
 

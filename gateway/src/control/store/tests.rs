@@ -109,7 +109,7 @@ async fn a_killed_session_stays_killed() {
     assert!(!store.begin_session(&session("s-1"), Some(&TICKET)).await.expect("answers"));
     // It may have ended otherwise a moment before, or never have: killed it is.
     store.end_session(&session("s-1"), "client_closed").await.expect("ends");
-    store.end_all_sessions("gateway_lost").await.expect("ends");
+    store.end_all_sessions().await.expect("ends");
     let ticket = store.tickets("b-1").await.expect("answers").remove(0);
     assert!(ticket.session.is_some_and(|session| session.killed));
     let ended = store.session("s-1").await.expect("answers").expect("a row");
@@ -151,10 +151,31 @@ async fn a_session_is_recorded_from_its_begin_to_its_end() {
     let back = store.session("s-1").await.expect("answers").expect("a row");
     assert_eq!((back.connections, back.ended_at, back.started_at), (2, None, begun.started_at));
     assert_eq!(store.sessions("", 10, Some(true)).await.expect("answers").len(), 1);
-    assert_eq!(store.end_all_sessions("gateway_lost").await.expect("answers"), 1);
+    assert_eq!(store.end_all_sessions().await.expect("answers"), 1);
     assert_eq!(store.sessions("", 10, Some(true)).await.expect("answers"), []);
     assert_eq!(store.sessions("", 10, Some(false)).await.expect("answers").len(), 1);
     assert_eq!(store.sessions("s-1", 10, None).await.expect("answers"), []);
+}
+
+#[tokio::test]
+async fn what_was_taken_back_never_was() {
+    let (_folder, store) = store().await;
+    store.add_broker(&row("b-1"), &TICKET).await.expect("adds");
+    let first = session("s-1");
+    assert!(store.begin_session(&first, Some(&TICKET)).await.expect("begins"));
+    for _ in 0..2 {
+        store.take_session_back(&first).await.expect("is taken back");
+        assert!(store.session("s-1").await.expect("answers").is_none());
+    }
+    let second = session("s-2");
+    assert!(store.begin_session(&second, Some(&TICKET)).await.expect("the ticket is fresh"));
+    // A return that is taken back: the session was, and its ticket stays used.
+    store.end_session(&second, "client_closed").await.expect("ends");
+    assert!(store.begin_session(&second, Some(&TICKET)).await.expect("comes back"));
+    store.take_session_back(&second).await.expect("is taken back");
+    let row = store.session("s-2").await.expect("answers").expect("a row");
+    assert!(row.ended_at.is_some());
+    assert!(!store.begin_session(&session("s-3"), Some(&TICKET)).await.expect("answers"));
 }
 
 #[tokio::test]
@@ -163,7 +184,7 @@ async fn what_is_old_or_too_much_is_forgotten() {
     for number in 0..5 {
         store.begin_session(&session(&format!("s-{number}")), None).await.expect("begins");
     }
-    store.end_all_sessions("test").await.expect("ends");
+    store.end_all_sessions().await.expect("ends");
     assert_eq!(store.forget_sessions(WallTime(0), 3).await.expect("forgets"), 2);
     assert_eq!(store.forget_sessions(WallTime(i64::MAX), 3).await.expect("forgets"), 3);
 }
