@@ -5,8 +5,19 @@
 
 use core::net::{IpAddr, Ipv6Addr, SocketAddr};
 
+#[cfg(doc)]
+use crate::rate;
+
+pub use counts::{Counts, CountsWords};
+pub use slot::{ANYWHERE, DRAINING, EXCLUDED, OPEN, Prefix, Slot, SlotWords};
+
+pub use crate::rate::{Limit, Limits, LimitsWords};
+
+mod counts;
+mod slot;
+
 /// Version of everything in this file. Pins of another version are never mixed with ours.
-pub const LAYOUT_VERSION: u32 = 1;
+pub const LAYOUT_VERSION: u32 = 2;
 
 /// Hash, [`BrokerKey`] to [`Slot`]: the open brokers, read by filter and steering.
 pub const BROKERS: &str = "BROKERS";
@@ -14,6 +25,12 @@ pub const BROKERS: &str = "BROKERS";
 pub const ADDRESSES: &str = "ADDRESSES";
 /// Per-CPU array of `u64`, index `Verdict as u32`: packets by verdict.
 pub const VERDICTS: &str = "VERDICTS";
+/// Array, index [`Slot::place`] to [`Counts`]: new connections of each broker.
+pub const COUNTS: &str = "COUNTS";
+/// LRU hash, [`rate::source`] to `u64`: until when a source has paid for its new connections.
+pub const SOURCES: &str = "SOURCES";
+/// Array of one [`Limits`]: how fast new connections may come.
+pub const LIMITS: &str = "LIMITS";
 /// Socket map: listener of core `n` at [`listener_index`]`(n, family)`.
 pub const LISTENERS: &str = "LISTENERS";
 /// Array of one `u32`: how many cores have listeners in [`LISTENERS`].
@@ -26,8 +43,10 @@ pub const FILTER_XDP: &str = "portcullis_xdp";
 /// Program: steering at socket lookup.
 pub const STEER: &str = "portcullis_steer";
 
-/// Capacity of [`BROKERS`] as compiled; the loader sets what the configured range needs.
+/// Capacity of [`BROKERS`] and [`COUNTS`] as compiled; the loader sets what the configured range needs.
 pub const MAX_BROKERS: usize = 65_536;
+/// Capacity of [`SOURCES`]: who has not come for longest is forgotten first.
+pub const MAX_SOURCES: usize = 65_536;
 /// Capacity of [`ADDRESSES`].
 pub const MAX_ADDRESSES: usize = 1_024;
 /// Most cores that can have listeners; more cores share these.
@@ -110,53 +129,6 @@ impl BrokerKey {
     }
 }
 
-/// Value of [`BROKERS`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(C)]
-pub struct Slot {
-    /// CLOCK_MONOTONIC, nanoseconds. New connections are refused from then on.
-    pub deadline_ns: u64,
-    /// Tells brokers apart that had this address and port one after the other.
-    pub generation: u32,
-    /// [`OPEN`] lets new connections in; any other value does not.
-    pub state: u16,
-    /// Rules beyond the deadline that hold for this broker. None exist in this layout: zero.
-    pub flags: u16,
-}
-
-/// [`Slot::state`]: new connections are let in.
-pub const OPEN: u16 = 1;
-/// [`Slot::state`]: no new connections, those that run go on.
-pub const DRAINING: u16 = 2;
-
-/// [`Slot::state`]: a port of the range that is not ours. The filter does not judge it, and nothing is
-/// steered.
-pub const EXCLUDED: u16 = 3;
-
-/// [`Slot`] as the daemon hands it to the map.
-pub type SlotWords = [u64; 2];
-
-impl Slot {
-    /// The same bytes as integers.
-    pub const fn to_words(self) -> SlotWords {
-        let g = self.generation.to_ne_bytes();
-        let s = self.state.to_ne_bytes();
-        let f = self.flags.to_ne_bytes();
-        [self.deadline_ns, u64::from_ne_bytes([g[0], g[1], g[2], g[3], s[0], s[1], f[0], f[1]])]
-    }
-
-    /// The reverse of [`Self::to_words`].
-    pub const fn from_words(words: SlotWords) -> Self {
-        let b = words[1].to_ne_bytes();
-        Self {
-            deadline_ns: words[0],
-            generation: u32::from_ne_bytes([b[0], b[1], b[2], b[3]]),
-            state: u16::from_ne_bytes([b[4], b[5]]),
-            flags: u16::from_ne_bytes([b[6], b[7]]),
-        }
-    }
-}
-
 /// Value of [`ADDRESSES`]: first and last broker port of that address, both included, host order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
@@ -199,11 +171,6 @@ pub const fn listener_index(core: u32, family: Family) -> u32 {
 const _: () = {
     assert!(size_of::<BrokerKey>() == size_of::<BrokerKeyWords>());
     assert!(core::mem::offset_of!(BrokerKey, port) == 16);
-    assert!(size_of::<Slot>() == size_of::<SlotWords>());
-    assert!(core::mem::offset_of!(Slot, deadline_ns) == 0);
-    assert!(core::mem::offset_of!(Slot, generation) == 8);
-    assert!(core::mem::offset_of!(Slot, state) == 12);
-    assert!(core::mem::offset_of!(Slot, flags) == 14);
     assert!(size_of::<PortRange>() == 4);
 };
 
@@ -230,12 +197,6 @@ mod tests {
     #[test]
     fn a_key_without_a_port_has_no_endpoint() {
         assert_eq!(BrokerKey { address: [0; 4], port: 65_536 }.endpoint(), None);
-    }
-
-    #[test]
-    fn a_slot_reads_back_from_its_words() {
-        let slot = Slot { deadline_ns: u64::MAX - 1, generation: 7, state: DRAINING, flags: 0x8001 };
-        assert_eq!(Slot::from_words(slot.to_words()), slot);
     }
 
     #[test]

@@ -8,6 +8,8 @@ use crate::layout::{Address, address_v4, address_v6};
 /// What the filter needs to know of a TCP segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Segment {
+    /// Source address.
+    pub source: Address,
     /// Destination address.
     pub address: Address,
     /// Destination port, host order.
@@ -27,7 +29,7 @@ const ETHERNET_LEN: usize = 14;
 const VLAN_LEN: usize = 4;
 const IPV4_LEN: usize = 20;
 const IPV6_LEN: usize = 40;
-const IPV6_DESTINATION: usize = 24;
+const IPV6_ADDRESSES: usize = 8;
 /// Up to the flags; the rest of the TCP header is not looked at.
 const TCP_LEN: usize = 14;
 
@@ -99,44 +101,47 @@ pub fn parse(mut cursor: Cursor) -> Option<Segment> {
         }
     }
 
-    let address = match ethertype {
+    let (source, address) = match ethertype {
         ETHERTYPE_IPV4 => ipv4(&mut cursor)?,
         ETHERTYPE_IPV6 => ipv6(&mut cursor)?,
         _ => return None,
     };
     let tcp = cursor.load::<TCP_LEN>()?;
-    Some(Segment { address, port: u16::from_be_bytes([tcp[2], tcp[3]]), flags: tcp[13] })
+    Some(Segment { source, address, port: u16::from_be_bytes([tcp[2], tcp[3]]), flags: tcp[13] })
 }
 
-/// RFC 791 section 3.1. Leaves the cursor at the TCP header.
+/// RFC 791 section 3.1: source and destination. Leaves the cursor at the TCP header.
 #[inline(always)]
-fn ipv4(cursor: &mut Cursor) -> Option<Address> {
+fn ipv4(cursor: &mut Cursor) -> Option<(Address, Address)> {
     let header = cursor.load::<IPV4_LEN>()?;
     let len = (header[0] & 0x0f) as usize * 4;
     let offset = u16::from_be_bytes([header[6], header[7]]) & 0x1fff;
     if header[0] >> 4 != 4 || len < IPV4_LEN || offset != 0 || header[9] != TCP {
         return None;
     }
-    let address = address_v4([header[16], header[17], header[18], header[19]]);
+    let source = address_v4([header[12], header[13], header[14], header[15]]);
+    let destination = address_v4([header[16], header[17], header[18], header[19]]);
     cursor.skip(len);
-    Some(address)
+    Some((source, destination))
 }
 
-/// RFC 8200 sections 3 and 4. Leaves the cursor at the TCP header.
+/// RFC 8200 sections 3 and 4: source and destination. Leaves the cursor at the TCP header.
 #[inline(always)]
-fn ipv6(cursor: &mut Cursor) -> Option<Address> {
+fn ipv6(cursor: &mut Cursor) -> Option<(Address, Address)> {
     let header = cursor.load::<IPV6_LEN>()?;
     if header[0] >> 4 != 6 {
         return None;
     }
     let mut next = header[6];
-    cursor.skip(IPV6_DESTINATION);
-    let address = address_v6(cursor.load()?);
-    cursor.skip(IPV6_LEN - IPV6_DESTINATION);
+    cursor.skip(IPV6_ADDRESSES);
+    let source = address_v6(cursor.load()?);
+    cursor.skip(16);
+    let destination = address_v6(cursor.load()?);
+    cursor.skip(IPV6_LEN - IPV6_ADDRESSES - 16);
 
     for _ in 0..MAX_EXTENSIONS {
         if next == TCP {
-            return Some(address);
+            return Some((source, destination));
         }
         let extension = cursor.load::<8>()?;
         let len = match next {
@@ -149,5 +154,5 @@ fn ipv6(cursor: &mut Cursor) -> Option<Address> {
         next = extension[0];
         cursor.skip(len);
     }
-    if next == TCP { Some(address) } else { None }
+    if next == TCP { Some((source, destination)) } else { None }
 }

@@ -54,7 +54,14 @@ fn steer(ctx: &SkLookupContext) -> Option<bool> {
         read!(lookup, local_ip6[3]) | read!(lookup, local_ip4),
     ];
     let key = BrokerKey { address, port: read!(lookup, local_port) };
-    if admit(Kernel.slot(&key), &Kernel) != Verdict::Open {
+    let slot = Kernel.slot(&key)?;
+    let source = [
+        read!(lookup, remote_ip6[0]),
+        read!(lookup, remote_ip6[1]),
+        read!(lookup, remote_ip6[2]) | prefix,
+        read!(lookup, remote_ip6[3]) | read!(lookup, remote_ip4),
+    ];
+    if admit(&slot, &source, Kernel.now_ns()) != Verdict::Open {
         return None;
     }
     let cores = cores();
@@ -63,8 +70,7 @@ fn steer(ctx: &SkLookupContext) -> Option<bool> {
     }
     // Spread over the cores by client address and port. The multiplier is 2^32 divided by the
     // golden ratio: neighbours land far apart.
-    let client =
-        read!(lookup, remote_ip4) ^ read!(lookup, remote_ip6[3]) ^ u32::from(read!(lookup, remote_port));
+    let client = source[3] ^ u32::from(read!(lookup, remote_port));
     let core = (client.wrapping_mul(0x9e37_79b9) >> 16) % cores;
     Some(LISTENERS.redirect_sk_lookup(ctx, listener_index(core, family), 0).is_ok())
 }

@@ -1,7 +1,7 @@
 //! The rule: what is judged, and what becomes of it. One function for both hooks.
 
 use crate::layout::{Address, BrokerKey, EXCLUDED, OPEN, PortRange, Slot};
-use crate::packet::{ACK, RST, Segment};
+use crate::packet::{ACK, RST, SYN, Segment};
 
 /// What the filter decided for a packet; also the index of its counter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,16 +15,21 @@ pub enum Verdict {
     Closed = 2,
     /// The broker's deadline is past: dropped.
     Expired = 3,
+    /// From outside of the network that the broker is for: dropped.
+    WrongSource = 4,
+    /// More new connections than source or broker may have: dropped.
+    RateLimited = 5,
 }
 
 impl Verdict {
     /// All verdicts, in the order of their counters.
-    pub const ALL: [Self; 4] = [Self::NotJudged, Self::Open, Self::Closed, Self::Expired];
+    pub const ALL: [Self; 6] =
+        [Self::NotJudged, Self::Open, Self::Closed, Self::Expired, Self::WrongSource, Self::RateLimited];
 
     /// Whether the packet is dropped.
     #[inline(always)]
     pub const fn drops(self) -> bool {
-        matches!(self, Self::Closed | Self::Expired)
+        !matches!(self, Self::NotJudged | Self::Open)
     }
 
     /// Name in metrics.
@@ -34,6 +39,8 @@ impl Verdict {
             Self::Open => "open",
             Self::Closed => "closed",
             Self::Expired => "expired",
+            Self::WrongSource => "wrong_source",
+            Self::RateLimited => "rate_limited",
         }
     }
 }
@@ -46,6 +53,11 @@ pub trait Tables {
     fn slot(&self, key: &BrokerKey) -> Option<Slot>;
     /// CLOCK_MONOTONIC, nanoseconds.
     fn now_ns(&self) -> u64;
+    /// Whether the limits have room for one more connection from `source` to the broker behind `slot`; if
+    /// so, it is paid for.
+    fn pays(&self, slot: &Slot, source: &Address, now_ns: u64) -> bool;
+    /// Counts for the broker behind `slot` what became of a new connection.
+    fn count(&self, slot: &Slot, verdict: Verdict);
 }
 
 /// Judges a packet by its TCP segment; `None` is a packet without one.
@@ -67,17 +79,37 @@ pub fn judge(segment: Option<Segment>, tables: &impl Tables) -> Verdict {
     let key = BrokerKey { address: segment.address, port: segment.port as u32 };
     match tables.slot(&key) {
         Some(slot) if slot.state == EXCLUDED => Verdict::NotJudged,
-        slot => admit(slot, tables),
+        Some(slot) => judge_for(&slot, &segment, tables),
+        None => Verdict::Closed,
     }
 }
 
-/// Whether a new connection to the broker behind `slot` is let in. Filter and steering ask here.
+/// What is neither limited nor counted does not begin a connection: the odd flags of scanners.
 #[inline(always)]
-pub fn admit(slot: Option<Slot>, tables: &impl Tables) -> Verdict {
-    match slot {
-        Some(slot) if slot.state != OPEN => Verdict::Closed,
-        Some(slot) if tables.now_ns() >= slot.deadline_ns => Verdict::Expired,
-        Some(_) => Verdict::Open,
-        None => Verdict::Closed,
+fn judge_for(slot: &Slot, segment: &Segment, tables: &impl Tables) -> Verdict {
+    let now_ns = tables.now_ns();
+    let verdict = admit(slot, &segment.source, now_ns);
+    if segment.flags & SYN == 0 {
+        return verdict;
+    }
+    // Last: only who may come in can use up what others have.
+    let over = verdict == Verdict::Open && !tables.pays(slot, &segment.source, now_ns);
+    let verdict = if over { Verdict::RateLimited } else { verdict };
+    tables.count(slot, verdict);
+    verdict
+}
+
+/// Whether a new connection from `source` to the broker behind `slot` is let in, limits apart. Filter and
+/// steering ask here.
+#[inline(always)]
+pub fn admit(slot: &Slot, source: &Address, now_ns: u64) -> Verdict {
+    if slot.state != OPEN {
+        Verdict::Closed
+    } else if !slot.client.contains(source) {
+        Verdict::WrongSource
+    } else if now_ns >= slot.deadline_ns {
+        Verdict::Expired
+    } else {
+        Verdict::Open
     }
 }

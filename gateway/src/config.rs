@@ -10,11 +10,12 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ipnet::IpNet;
+use portcullis_ebpf::layout::Limits as FilterLimits;
 use serde::Deserialize;
 
 use crate::broker::session::Limits;
 use crate::broker::web_origin::WebOrigin;
-use crate::kernel::load::Hook;
+use crate::kernel::hook::Hook;
 
 use raw::Raw;
 
@@ -25,7 +26,7 @@ mod raw;
 
 /// Every key, as written in the file. `filter.backend` is `PORTCULLIS_FILTER_BACKEND` in the
 /// environment.
-pub const KEYS: [&str; 46] = [
+pub const KEYS: [&str; 50] = [
     "broker_host",
     "addresses",
     "interfaces",
@@ -57,6 +58,10 @@ pub const KEYS: [&str; 46] = [
     "targets.secrets",
     "filter.backend",
     "filter.hook",
+    "filter.source_per_s",
+    "filter.source_burst",
+    "filter.broker_per_s",
+    "filter.broker_burst",
     "tls.certificate",
     "tls.key",
     "tls.broker_ports",
@@ -162,6 +167,8 @@ pub struct Config {
     pub backend: Backend,
     /// Which hook is wanted; `None` chooses.
     pub hook: Option<Hook>,
+    /// How fast the filter lets new connections in.
+    pub filter_limits: FilterLimits,
     /// Certificate and key, if TLS is spoken at all.
     pub tls: Option<TlsFiles>,
     /// Whether broker ports speak it; there is a certificate where they do.

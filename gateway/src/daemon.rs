@@ -14,11 +14,10 @@ use tokio::sync::watch;
 use tokio::time::{interval, timeout, timeout_at};
 use tracing::{error, info, warn};
 
-use crate::broker::Doors;
 use crate::broker::allocator::{Allocator, Ports};
 use crate::broker::session::Sessions;
 use crate::broker::table::Table;
-use crate::config::{Backend, BrokerTls, Config};
+use crate::config::{BrokerTls, Config};
 use crate::control::access::Key;
 use crate::control::api::status::About;
 use crate::control::api::{self, Api};
@@ -27,17 +26,12 @@ use crate::control::events::{Event, Events};
 use crate::control::inventory::Inventory;
 use crate::control::lifecycle::{Lifecycle, Parts, Times};
 use crate::control::store::{Store, WallTime};
-use crate::kernel::address::carriers;
-use crate::kernel::filter::none::NoFilter;
-use crate::kernel::filter::{self, Gate};
-use crate::kernel::load::{Loaded, Plan, load};
-use crate::kernel::steering::Steering;
+use crate::kernel::filter::Gate;
+use crate::kernel::hook::Hooks;
 use crate::metrics::Metrics;
-use crate::relay::core::{self, Cores, Hatch, Threads};
+use crate::relay::core::{self, Hatch, Threads};
 use crate::relay::far::Reach;
 use crate::relay::handshake::HeadTimes;
-use crate::relay::listener::ports::Ports as PortDoors;
-use crate::relay::listener::steering::{Pair, Steered};
 use crate::relay::pump::Pace;
 use crate::relay::session::{END_NAMES, Shared};
 use crate::relay::stream::{Handshake, Tls};
@@ -45,8 +39,10 @@ use crate::relay::target::tcp::Destinations;
 use crate::tls;
 
 use control_port::ControlPort;
+use gate::{Front, choose_filter, open_doors};
 
 mod control_port;
+mod gate;
 mod observe;
 
 /// How often brokers that nobody uses are looked for.
@@ -101,6 +97,7 @@ struct Daemon {
     lifecycle: Arc<Lifecycle>,
     gate: Gate,
     keeper: JoinHandle<()>,
+    hooks: Option<Hooks>,
     /// Records the ends of sessions.
     recorder: tokio::task::JoinHandle<()>,
     shared: Arc<Shared>,
@@ -151,8 +148,9 @@ impl Daemon {
         });
         let (cores, threads) = core::start(config.cores, &shared).context("start the relay")?;
 
-        let (filter, hook, steering) = choose_filter(&config).await?;
-        let backend = filter.name();
+        let front = choose_filter(&config).await?;
+        let (hook, backend) = (front.hook(), front.filter.name());
+        let Front { filter, hooks, steering } = front;
         let (doors, hatches) = open_doors(cores, steering)?;
         let steering = doors.name();
         info!(backend, hook, steering, "the gate stands");
@@ -213,6 +211,7 @@ impl Daemon {
             lifecycle,
             gate,
             keeper,
+            hooks,
             recorder,
             shared,
             servers,
@@ -255,6 +254,7 @@ impl Daemon {
         if timeout(Duration::from_secs(2), keeper).await.is_err() {
             warn!("the kernel lets go of the filter when the process ends");
         }
+        drop(self.hooks);
         info!(seconds = began.elapsed().as_secs_f32(), "stopped");
     }
 }
@@ -306,70 +306,6 @@ fn reach(config: &Config, own: [Option<SocketAddr>; 2]) -> Reach {
         inject_secrets: config.inject_secrets,
         passwords: Arc::default(),
     }
-}
-
-/// The filter, the name of its hook (`-` for none), and the steering if there is one.
-async fn choose_filter(
-    config: &Config,
-) -> anyhow::Result<(Box<dyn filter::Backend>, String, Option<Steering>)> {
-    let nothing = || (Box::new(NoFilter) as Box<dyn filter::Backend>, "-".to_owned(), None);
-    if config.backend == Backend::None {
-        return Ok(nothing());
-    }
-    match load(&plan(config).await?) {
-        Ok(Loaded { filter, hooks, steering }) => {
-            let mut names: Vec<_> = hooks.iter().map(|(_, hook)| hook.name()).collect();
-            names.dedup();
-            for (interface, hook) in &hooks {
-                info!(interface, hook = hook.name(), "filter attached");
-            }
-            let steering = steering
-                .inspect_err(|error| warn!(%error, "no steering: every broker gets a socket of its own"));
-            Ok((Box::new(filter), names.join(","), steering.ok()))
-        }
-        Err(error) if config.backend == Backend::Auto => {
-            warn!(%error, "no filter: broker ports are plain listeners");
-            Ok(nothing())
-        }
-        Err(error) => Err(error).context("filter.backend = \"ebpf\""),
-    }
-}
-
-/// What the filter is to judge, and where. An address that nobody has, or an interface that is not there,
-/// is a mistake that must not end in "no filter".
-async fn plan(config: &Config) -> anyhow::Result<Plan> {
-    let interfaces = match config.interfaces.as_slice() {
-        [] => carriers(&config.addresses).await.context("interfaces")?,
-        named => named.to_vec(),
-    };
-    for interface in &interfaces {
-        nix::net::if_::if_nametoindex(interface.as_str())
-            .with_context(|| format!("interfaces = [{interface:?}]: there is no such interface"))?;
-    }
-    Ok(Plan {
-        addresses: config.addresses.clone(),
-        range: config.range.clone(),
-        exclude: config.exclude.iter().copied().collect(),
-        interfaces,
-        hook: config.hook,
-    })
-}
-
-/// With steering, a pair of listeners for each core is put in place now; without, brokers bring theirs.
-fn open_doors(cores: Cores, steering: Option<Steering>) -> anyhow::Result<(Arc<dyn Doors>, Vec<Hatch>)> {
-    let Some(mut steering) = steering else { return Ok((Arc::new(PortDoors::new(cores)), Vec::new())) };
-    let pairs: Vec<Pair> =
-        (0..cores.count()).map(|_| Pair::bind()).collect::<Result<_, _>>().context("listen")?;
-    let sockets: Vec<_> = pairs.iter().map(|pair| (&pair.v4, pair.v6.as_ref())).collect();
-    steering.set(&sockets)?;
-    let mut hatches = Vec::new();
-    for (core, Pair { v4, v6 }) in pairs.into_iter().enumerate() {
-        hatches.push(cores.listen(core, v4)?);
-        if let Some(v6) = v6 {
-            hatches.push(cores.listen(core, v6)?);
-        }
-    }
-    Ok((Arc::new(Steered), hatches))
 }
 
 async fn housekeeping(

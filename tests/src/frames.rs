@@ -5,6 +5,8 @@ use std::net::{IpAddr, SocketAddr};
 /// TCP flags (RFC 9293 section 3.1).
 pub const SYN: u8 = 0x02;
 /// See [`SYN`].
+pub const FIN: u8 = 0x01;
+/// See [`SYN`].
 pub const RST: u8 = 0x04;
 /// See [`SYN`].
 pub const ACK: u8 = 0x10;
@@ -16,7 +18,17 @@ pub fn tcp(destination: SocketAddr, flags: u8) -> Vec<u8> {
     ethernet(destination, &packet(destination, &[], flags))
 }
 
-/// The same with VLAN tags of these types.
+/// The same from `source`, which is of the same family.
+pub fn tcp_from(source: IpAddr, destination: SocketAddr, flags: u8) -> Vec<u8> {
+    let mut frame = tcp(destination, flags);
+    match source {
+        IpAddr::V4(v4) => frame[26..30].copy_from_slice(&v4.octets()),
+        IpAddr::V6(v6) => frame[22..38].copy_from_slice(&v6.octets()),
+    }
+    frame
+}
+
+/// The same as [`tcp`] with VLAN tags of these types.
 pub fn tagged(tags: &[u16], destination: SocketAddr, flags: u8) -> Vec<u8> {
     let plain = tcp(destination, flags);
     let mut frame = plain[..12].to_vec();

@@ -25,7 +25,7 @@ pub fn root() -> bool {
 /// Root, and kernel programs in this build.
 pub fn kernel() -> bool {
     root()
-        && required("the kernel object (cargo xtask build)", !portcullis::kernel::load::object().is_empty())
+        && required("the kernel object (cargo xtask build)", !portcullis::kernel::object::object().is_empty())
 }
 
 /// The pages, embedded in this build.

@@ -7,10 +7,12 @@ use std::time::Duration;
 use aya::programs::{SchedClassifier, TcAttachType};
 use portcullis::kernel::filter::ebpf::EbpfFilter;
 use portcullis::kernel::filter::{Backend, Change, Counters, Deadline, Entry, LEASE};
-use portcullis::kernel::load::{Hook, Plan, load};
+use portcullis::kernel::hook::{Hook, Hooks};
+use portcullis::kernel::load::load;
+use portcullis::kernel::object::Plan;
 use portcullis::kernel::steering::Steering;
 use portcullis::relay::listener::steering::Pair;
-use portcullis_ebpf::layout::{DRAINING, OPEN};
+use portcullis_ebpf::layout::{DRAINING, Limits, OPEN};
 use portcullis_ebpf::verdict::Verdict;
 use portcullis_tests::gateway::ADDRESS;
 use portcullis_tests::namespace::{HERE, Neighbour, THERE, in_namespace};
@@ -22,6 +24,7 @@ use socket2::{Domain, SockRef, Socket, Type};
 /// Filter on `interface` for `addresses`, steering to one pair of listeners.
 struct Gate {
     filter: EbpfFilter,
+    _hooks: Hooks,
     _steering: Steering,
     pair: Pair,
 }
@@ -34,16 +37,17 @@ impl Gate {
             exclude: vec![14_000],
             interfaces: vec![interface.into()],
             hook: Some(hook),
+            limits: Limits::default(),
         };
         let loaded = load(&plan).expect("the kernel takes it");
         let mut steering = loaded.steering.expect("the kernel steers");
         let pair = Pair::bind().expect("listeners");
         steering.set(&[(&pair.v4, pair.v6.as_ref())]).expect("takes the listeners");
-        Self { filter: loaded.filter, _steering: steering, pair }
+        Self { filter: loaded.filter, _hooks: loaded.hooks, _steering: steering, pair }
     }
 
-    fn put(&mut self, endpoint: SocketAddr, state: u16, deadline: Deadline) {
-        let entry = Entry { endpoint, state, generation: 1, flags: 0, deadline };
+    fn put(&mut self, endpoint: SocketAddr, state: u32, deadline: Deadline) {
+        let entry = Entry { endpoint, state, generation: 1, client: None, deadline };
         self.filter.apply(&[Change::Open(entry)]).expect("opens");
     }
 
@@ -331,7 +335,7 @@ fn the_kernel_equals_what_is_stated() {
         let (old, new) = (at(ADDRESS, 10_001), at(ADDRESS, 10_002));
         gate.open(old);
         let deadline = Deadline::after(LEASE).expect("a clock");
-        let entry = Entry { endpoint: new, state: OPEN, generation: 2, flags: 0, deadline };
+        let entry = Entry { endpoint: new, state: OPEN, generation: 2, client: None, deadline };
         for _ in 0..2 {
             gate.filter.replace(&[entry]).expect("replaces");
             gate.drops(old, Verdict::Closed);
@@ -378,6 +382,7 @@ fn an_interface_that_is_not_there_leaves_nothing_behind() {
             exclude: vec![14_000],
             interfaces: vec!["lo".into(), "nosuch0".into()],
             hook: None,
+            limits: Limits::default(),
         };
         let error = load(&plan).map(drop).expect_err("there is no such interface");
         assert!(error.to_string().contains("nosuch0"), "{error}");

@@ -1,18 +1,21 @@
 //! Packet verdicts by BPF_PROG_TEST_RUN: crafted frames, no device. Both hooks must agree.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
-use aya::maps::{HashMap, MapData, PerCpuArray};
+use aya::maps::{Array, HashMap, MapData, PerCpuArray};
 use aya::programs::{ProgramError, SchedClassifier, TestRun, TestRunOptions, Xdp};
 use aya::{Ebpf, EbpfLoader};
 use portcullis::kernel::filter::Deadline;
-use portcullis::kernel::load::object;
+use portcullis::kernel::object::object;
 use portcullis_ebpf::layout::{
-    ADDRESSES, Address, BROKERS, BrokerKey, BrokerKeyWords, DRAINING, FILTER_TC, FILTER_XDP, OPEN, PortRange,
-    Slot, SlotWords, VERDICTS, address,
+    ADDRESSES, ANYWHERE, Address, BROKERS, BrokerKey, BrokerKeyWords, COUNTS, Counts, CountsWords, DRAINING,
+    FILTER_TC, FILTER_XDP, LIMITS, Limit, Limits, LimitsWords, OPEN, PortRange, Prefix, Slot, SlotWords,
+    VERDICTS, address,
 };
 use portcullis_ebpf::verdict::Verdict;
-use portcullis_tests::frames::{ACK, RST, SYN, fragment_v4, other, tagged, tcp, udp, with_extras};
+use portcullis_tests::frames::{
+    ACK, FIN, RST, SYN, fragment_v4, other, tagged, tcp, tcp_from, udp, with_extras,
+};
 use portcullis_tests::require;
 
 const V4: &str = "10.77.0.1";
@@ -21,11 +24,19 @@ const OPEN_PORT: u16 = 10_001;
 const CLOSED_PORT: u16 = 10_002;
 const EXPIRED_PORT: u16 = 10_003;
 const DRAINING_PORT: u16 = 10_004;
+/// Open to [`CLIENTS`] only.
+const CLIENTS_PORT: u16 = 10_005;
+/// Open to [`CLIENTS`] once, and past its deadline.
+const LATE_CLIENTS_PORT: u16 = 10_006;
+const CLIENTS: [(&str, u8); 2] = [("198.51.100.64", 26), ("2001:db8:1::", 48)];
+const GENERATION: u32 = 7;
 
 /// The programs, loaded and not attached, with brokers on both addresses.
 struct Bench {
     programs: Ebpf,
     verdicts: PerCpuArray<MapData, u64>,
+    counts: Array<MapData, CountsWords>,
+    limits: Array<MapData, LimitsWords>,
 }
 
 impl Bench {
@@ -41,12 +52,19 @@ impl Bench {
         for ip in [V4, V6] {
             let ip = ip.parse().expect("an address");
             addresses.insert(address(ip), range, 0).expect("inserts");
-            for (port, state, deadline_ns) in
-                [(OPEN_PORT, OPEN, ahead), (EXPIRED_PORT, OPEN, 1), (DRAINING_PORT, DRAINING, ahead)]
-            {
-                let key = BrokerKey::new(SocketAddr::new(ip, port)).to_words();
-                let slot = Slot { deadline_ns, generation: 1, state, flags: 0 };
-                brokers.insert(key, slot.to_words(), 0).expect("inserts");
+            let (network, len) = CLIENTS[usize::from(ip.is_ipv6())];
+            let clients = Prefix::new(network.parse().expect("an address"), len);
+            for (port, state, deadline_ns, client) in [
+                (OPEN_PORT, OPEN, ahead, ANYWHERE),
+                (EXPIRED_PORT, OPEN, 1, ANYWHERE),
+                (DRAINING_PORT, DRAINING, ahead, ANYWHERE),
+                (CLIENTS_PORT, OPEN, ahead, clients),
+                (LATE_CLIENTS_PORT, OPEN, 1, clients),
+            ] {
+                let endpoint = SocketAddr::new(ip, port);
+                let place = place(endpoint);
+                let slot = Slot { deadline_ns, client, generation: GENERATION, place, state };
+                brokers.insert(BrokerKey::new(endpoint).to_words(), slot.to_words(), 0).expect("inserts");
             }
         }
         let program: &mut SchedClassifier = find(&mut programs, FILTER_TC).try_into().expect("its kind");
@@ -54,7 +72,18 @@ impl Bench {
         let program: &mut Xdp = find(&mut programs, FILTER_XDP).try_into().expect("its kind");
         program.load().expect("the verifier takes it");
         let verdicts = programs.take_map(VERDICTS).expect("the map").try_into().expect("its kind");
-        Self { programs, verdicts }
+        let counts = programs.take_map(COUNTS).expect("the map").try_into().expect("its kind");
+        let limits = programs.take_map(LIMITS).expect("the map").try_into().expect("its kind");
+        Self { programs, verdicts, counts, limits }
+    }
+
+    fn limit(&mut self, limits: Limits) {
+        self.limits.set(0, limits.to_words(), 0).expect("sets");
+    }
+
+    /// What was counted at the place of `endpoint`.
+    fn counts(&self, endpoint: SocketAddr) -> Counts {
+        Counts::from_words(self.counts.get(&place(endpoint), 0).expect("reads"))
     }
 
     /// Checks that `frame` gets `expected` at both hooks, and that exactly its counter moves.
@@ -92,6 +121,11 @@ impl Bench {
             assert_eq!(after - before, moved, "{what}: counter {}", verdict.name());
         }
     }
+}
+
+/// Even for IPv4, odd for IPv6.
+fn place(endpoint: SocketAddr) -> u32 {
+    u32::from(endpoint.port() - 10_000) * 2 + u32::from(endpoint.is_ipv6())
 }
 
 fn find<'a>(programs: &'a mut Ebpf, name: &str) -> &'a mut aya::programs::Program {
@@ -261,4 +295,95 @@ fn what_is_cut_short_passes() {
             }
         }
     }
+}
+
+fn from(source: &str, port: u16, flags: u8) -> Vec<u8> {
+    let source: IpAddr = source.parse().expect("an address");
+    tcp_from(source, to(if source.is_ipv4() { V4 } else { V6 }, port), flags)
+}
+
+#[test]
+fn a_broker_for_a_network_lets_in_nobody_else() {
+    if !require::kernel() {
+        return;
+    }
+    let mut bench = Bench::new();
+    for (source, expected) in [
+        ("198.51.100.64", Verdict::Open),
+        ("198.51.100.127", Verdict::Open),
+        ("198.51.100.63", Verdict::WrongSource),
+        ("198.51.100.128", Verdict::WrongSource),
+        ("203.0.113.64", Verdict::WrongSource),
+        ("2001:db8:1:ffff::1", Verdict::Open),
+        ("2001:db8:2::1", Verdict::WrongSource),
+        ("2001:db8:0:ffff:ffff:ffff:ffff:ffff", Verdict::WrongSource),
+    ] {
+        bench.check(source, &from(source, CLIENTS_PORT, SYN), expected);
+        // Who may not come in does not learn that it is late.
+        let late = if expected == Verdict::Open { Verdict::Expired } else { expected };
+        bench.check(source, &from(source, LATE_CLIENTS_PORT, SYN), late);
+        for flags in [0, FIN] {
+            bench.check(&format!("{source}, flags {flags:#x}"), &from(source, CLIENTS_PORT, flags), expected);
+        }
+    }
+}
+
+#[test]
+fn what_became_of_new_connections_is_counted_for_each_broker() {
+    if !require::kernel() {
+        return;
+    }
+    let mut bench = Bench::new();
+    let (inside, outside) = ("198.51.100.70", "203.0.113.1");
+    bench.check("inside", &from(inside, CLIENTS_PORT, SYN), Verdict::Open);
+    bench.check("outside", &from(outside, CLIENTS_PORT, SYN), Verdict::WrongSource);
+    bench.check("no connection", &from(inside, CLIENTS_PORT, FIN), Verdict::Open);
+    // Each was tried at both hooks.
+    let expected = Counts { generation: GENERATION, open: 2, wrong_source: 2, ..Counts::default() };
+    assert_eq!(bench.counts(to(V4, CLIENTS_PORT)), expected);
+    bench.check("expired", &tcp(to(V6, EXPIRED_PORT), SYN), Verdict::Expired);
+    assert_eq!(bench.counts(to(V6, EXPIRED_PORT)).expired, 2);
+    assert_eq!(bench.counts(to(V4, EXPIRED_PORT)), Counts::default());
+}
+
+#[test]
+fn a_source_has_its_limit_and_v6_neighbours_share_one() {
+    if !require::kernel() {
+        return;
+    }
+    // One an hour: whatever time this test takes, nothing is given back.
+    let mut bench = Bench::new();
+    let per_hour = Limit { interval_ns: 3_600_000_000_000, ahead_ns: 3 * 3_600_000_000_000 };
+    bench.limit(Limits { source: per_hour, ..Limits::default() });
+    // Four at once, two to each of two brokers.
+    let (first, second) = (from("198.51.100.70", OPEN_PORT, SYN), from("198.51.100.70", CLIENTS_PORT, SYN));
+    bench.check("first", &first, Verdict::Open);
+    // From outside nothing is paid.
+    bench.check("outside", &from("203.0.113.1", CLIENTS_PORT, SYN), Verdict::WrongSource);
+    bench.check("second", &second, Verdict::Open);
+    bench.check("over", &first, Verdict::RateLimited);
+    bench.check("over", &second, Verdict::RateLimited);
+    bench.check("no connection", &from("198.51.100.70", OPEN_PORT, FIN), Verdict::Open);
+    assert_eq!(bench.counts(to(V4, OPEN_PORT)).rate_limited, 2);
+    for neighbour in ["198.51.100.71", "203.0.113.1"] {
+        bench.check(neighbour, &from(neighbour, OPEN_PORT, SYN), Verdict::Open);
+    }
+    for source in ["2001:db8:1::1", "2001:db8:1::2"] {
+        bench.check(source, &from(source, OPEN_PORT, SYN), Verdict::Open);
+    }
+    bench.check("its /64 is over", &from("2001:db8:1::3", OPEN_PORT, SYN), Verdict::RateLimited);
+    bench.check("the next /64", &from("2001:db8:1:1::3", OPEN_PORT, SYN), Verdict::Open);
+}
+
+#[test]
+fn a_broker_has_its_limit() {
+    if !require::kernel() {
+        return;
+    }
+    let mut bench = Bench::new();
+    let per_hour = Limit { interval_ns: 3_600_000_000_000, ahead_ns: 3_600_000_000_000 };
+    bench.limit(Limits { broker: per_hour, ..Limits::default() });
+    bench.check("two, one at each hook", &from("198.51.100.70", OPEN_PORT, SYN), Verdict::Open);
+    bench.check("another source", &from("198.51.100.71", OPEN_PORT, SYN), Verdict::RateLimited);
+    bench.check("another broker", &from("198.51.100.71", CLIENTS_PORT, SYN), Verdict::Open);
 }

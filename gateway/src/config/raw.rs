@@ -8,11 +8,12 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use ipnet::IpNet;
+use portcullis_ebpf::layout::{Limit, Limits as FilterLimits};
 use serde::Deserialize;
 
 use crate::broker::session::Limits;
 use crate::broker::web_origin::{NoOrigin, WebOrigin};
-use crate::kernel::load::Hook;
+use crate::kernel::hook::Hook;
 
 use super::listen::{API, METRICS, RawListen};
 use super::{Backend, BrokerTls, Config, ConfigError, TlsFiles, default_state_dir, wrong};
@@ -91,6 +92,10 @@ struct RawTargets {
 struct RawFilter {
     backend: Option<String>,
     hook: Option<String>,
+    source_per_s: Option<u32>,
+    source_burst: Option<u32>,
+    broker_per_s: u32,
+    broker_burst: Option<u32>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -164,6 +169,7 @@ impl Raw {
                 Some("tc") => Some(Hook::Tc),
                 Some(other) => return Err(wrong("filter.hook", other, "auto, xdp, xdp-generic or tc")),
             },
+            filter_limits: self.filter.limits()?,
             broker_tls: self.tls.broker_ports(tls.is_some())?,
             api: self.api.meant(&API, tls.is_some())?,
             metrics: self.metrics.meant(&METRICS, tls.is_some())?,
@@ -237,6 +243,22 @@ pub(super) fn positive(key: &'static str, value: Option<u64>, default: u64) -> R
         Duration::ZERO => Err(wrong(key, 0, "at least 1")),
         time => Ok(time),
     }
+}
+
+impl RawFilter {
+    fn limits(&self) -> Result<FilterLimits, ConfigError> {
+        let source_burst = burst("filter.source_burst", self.source_burst.unwrap_or(2_000))?;
+        let broker_burst = burst("filter.broker_burst", self.broker_burst.unwrap_or(100))?;
+        Ok(FilterLimits {
+            source: Limit::new(self.source_per_s.unwrap_or(200), source_burst),
+            broker: Limit::new(self.broker_per_s, broker_burst),
+        })
+    }
+}
+
+/// A burst of none would let nobody in.
+fn burst(key: &'static str, burst: u32) -> Result<u32, ConfigError> {
+    if burst == 0 { Err(wrong(key, "0", "at least 1")) } else { Ok(burst) }
 }
 
 impl RawTls {

@@ -256,7 +256,7 @@ impl Lifecycle {
     /// Table and filter, or neither.
     async fn let_in(&self, broker: &Arc<Broker>) -> Result<(), Arc<FilterError>> {
         self.parts.table.insert(broker.clone());
-        let opened = self.parts.gate.open(broker.endpoint).await;
+        let opened = self.parts.gate.open(broker.endpoint, broker.admission.client).await;
         opened.inspect_err(|_| {
             self.parts.metrics.filter_failed();
             self.parts.table.remove(broker.endpoint);

@@ -3,5 +3,7 @@
 
 pub mod address;
 pub mod filter;
+pub mod hook;
 pub mod load;
+pub mod object;
 pub mod steering;

@@ -6,14 +6,16 @@ use std::os::fd::AsRawFd;
 use aya::Ebpf;
 use aya::maps::{Array, MapData, SockMap};
 use aya::programs::SkLookup;
+use aya::programs::links::FdLink;
 use portcullis_ebpf::layout::{CORES, Family, LISTENERS, MAX_CORES, STEER, listener_index};
 
 use super::filter::FilterError;
-use super::filter::ebpf::take;
+use super::filter::ebpf::{Maps, take};
 
-/// The socket map of an attached steering program. The program itself stays with the object that it
-/// was loaded from.
+/// The socket map of an attached steering program.
 pub struct Steering {
+    /// Detaches the program when dropped; `None` where a pin holds it.
+    _link: Option<FdLink>,
     listeners: SockMap<MapData>,
     cores: Array<MapData, u32>,
 }
@@ -24,11 +26,30 @@ impl Steering {
     /// # Errors
     /// The kernel refused the program, or has no sk_lookup (before 5.9).
     pub fn attach(programs: &mut Ebpf) -> Result<Self, FilterError> {
+        let link = Self::link(programs)?;
+        Self::open(programs, Some(link))
+    }
+
+    /// The maps of a program that is attached already, by `link` or by a pin.
+    ///
+    /// # Errors
+    /// There are none.
+    pub fn open(maps: &mut impl Maps, link: Option<FdLink>) -> Result<Self, FilterError> {
+        Ok(Self { _link: link, listeners: take(maps, LISTENERS)?, cores: take(maps, CORES)? })
+    }
+
+    /// Attaches the program of `programs` to the network namespace of this thread, beside those that are
+    /// there.
+    ///
+    /// # Errors
+    /// As [`Self::attach`].
+    pub fn link(programs: &mut Ebpf) -> Result<FdLink, FilterError> {
         let failed = |error| FilterError::new(format!("program {STEER}: attach"), error);
         let namespace = File::open("/proc/thread-self/ns/net")
             .map_err(|error| FilterError::new("open /proc/thread-self/ns/net", error))?;
-        Self::load(programs)?.attach(namespace).map_err(failed)?;
-        Ok(Self { listeners: take(programs, LISTENERS)?, cores: take(programs, CORES)? })
+        let program = Self::load(programs)?;
+        let link = program.attach(namespace).map_err(failed)?;
+        Ok(program.take_link(link).map_err(failed)?.into())
     }
 
     /// Loads the program of `programs`.
@@ -42,7 +63,9 @@ impl Steering {
             .ok_or_else(|| FilterError::new(format!("program {STEER}"), "not in the object"))?
             .try_into()
             .map_err(failed)?;
-        program.load().map_err(failed)?;
+        if program.fd().is_err() {
+            program.load().map_err(failed)?;
+        }
         Ok(program)
     }
 

@@ -5,7 +5,11 @@ use std::net::Ipv4Addr;
 use crate::config::{Backend, Config};
 use crate::kernel::address::AddressError;
 use crate::kernel::filter::FilterError;
-use crate::kernel::load::{Hook, Plan, Rehearsal, object, rehearse};
+use portcullis_ebpf::layout::Limits;
+
+use crate::kernel::hook::Hook;
+use crate::kernel::load::{Rehearsal, rehearse};
+use crate::kernel::object::{Plan, object};
 
 use super::{Check, Would, addresses};
 
@@ -36,14 +40,15 @@ fn plan(config: Option<&Config>) -> Result<Plan, AddressError> {
             exclude: Vec::new(),
             interfaces: Vec::new(),
             hook: None,
+            limits: Limits::default(),
         });
     };
     let interfaces = match config.interfaces.as_slice() {
         [] => addresses::carriers_of(&config.addresses)?,
         named => named.to_vec(),
     };
-    let (addresses, range) = (config.addresses.clone(), config.range.clone());
-    Ok(Plan { addresses, range, exclude: Vec::new(), interfaces, hook: config.hook })
+    let (addresses, range, limits) = (config.addresses.clone(), config.range.clone(), config.filter_limits);
+    Ok(Plan { addresses, range, exclude: Vec::new(), interfaces, hook: config.hook, limits })
 }
 
 fn judge(backend: Backend, rehearsal: Rehearsal) -> (Vec<Check>, Would) {

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use crate::config::Backend;
-use crate::kernel::load::Hook;
+use crate::kernel::hook::Hook;
 
 use super::Check;
 

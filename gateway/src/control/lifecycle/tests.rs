@@ -9,7 +9,7 @@ use super::*;
 use crate::broker::BoxFuture;
 use crate::broker::allocator::Ports;
 use crate::control::store::InstanceRow;
-use crate::kernel::filter::{Backend, Change, Counters, Entry};
+use crate::kernel::filter::{Backend, BrokerCounts, BrokerId, Change, Counters, Entry};
 
 /// Counts the doors that are open; refuses while told to, with a kind of error.
 #[derive(Default)]
@@ -76,6 +76,10 @@ impl Backend for FakeFilter {
 
     fn counters(&self) -> Result<Counters, FilterError> {
         Ok(Counters::default())
+    }
+
+    fn broker_counts(&self, brokers: &[BrokerId]) -> Result<Vec<Option<BrokerCounts>>, FilterError> {
+        Ok(vec![None; brokers.len()])
     }
 }
 

@@ -10,6 +10,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use ipnet::IpNet;
 use portcullis_ebpf::layout::OPEN;
 use portcullis_ebpf::verdict::Verdict;
 use tokio::sync::oneshot;
@@ -21,11 +22,11 @@ pub struct Entry {
     /// Broker address and port.
     pub endpoint: SocketAddr,
     /// [`OPEN`] or `DRAINING`.
-    pub state: u16,
+    pub state: u32,
     /// Tells brokers apart that had this address and port one after the other.
     pub generation: u32,
-    /// No flags exist in this layout: zero.
-    pub flags: u16,
+    /// New connections come from here; `None` for anywhere.
+    pub client: Option<IpNet>,
     /// New connections are refused from then on, unless the keeper renews it.
     pub deadline: Deadline,
 }
@@ -64,6 +65,19 @@ impl Counters {
     pub const fn get(&self, verdict: Verdict) -> u64 {
         self.0[verdict as usize]
     }
+}
+
+/// New connections to one broker by what became of them, as far as its filter saw them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct BrokerCounts {
+    /// Let in.
+    pub open: u64,
+    /// Refused: from outside of the broker's network.
+    pub wrong_source: u64,
+    /// Refused: past its deadline.
+    pub expired: u64,
+    /// Refused: over a limit.
+    pub rate_limited: u64,
 }
 
 /// The kernel did not do what was asked: the call, its object, and the reason.
@@ -117,19 +131,37 @@ pub trait Backend: Send {
     /// # Errors
     /// The kernel refused.
     fn counters(&self) -> Result<Counters, FilterError>;
+
+    /// What was counted for each of `brokers`, in their order; `None` where this backend counts nothing.
+    ///
+    /// # Errors
+    /// The kernel refused.
+    fn broker_counts(&self, brokers: &[BrokerId]) -> Result<Vec<Option<BrokerCounts>>, FilterError>;
+}
+
+/// One broker among all that had its address and port one after the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BrokerId {
+    /// Broker address and port.
+    pub endpoint: SocketAddr,
+    /// [`Entry::generation`].
+    pub generation: u32,
 }
 
 /// How far ahead a deadline is: a daemon that died leaves every port closed after it.
 pub const LEASE: Duration = Duration::from_secs(60);
 /// How often deadlines are renewed.
 const RENEW: Duration = Duration::from_secs(20);
+/// So many deadlines are renewed in one batch.
+const RENEW_AT_ONCE: usize = 512;
 
 type Answer<T> = oneshot::Sender<Result<T, Arc<FilterError>>>;
 
 enum Request {
-    Open(SocketAddr, Answer<()>),
+    Open(SocketAddr, Option<IpNet>, Answer<()>),
     Close(SocketAddr, Answer<()>),
     Counters(Answer<Counters>),
+    BrokerCounts(Vec<SocketAddr>, Answer<Vec<Option<BrokerCounts>>>),
 }
 
 /// Handle to the keeper: the task that owns the backend, gathers changes and applies them in
@@ -148,17 +180,17 @@ impl Gate {
     pub fn start(mut backend: Box<dyn Backend>) -> Result<(Self, JoinHandle<()>), FilterError> {
         backend.replace(&[])?;
         let (requests, queue) = channel();
-        let keeper = Keeper { backend, open: HashMap::new(), generation: 0 };
+        let keeper = Keeper::new(backend);
         let thread = std::thread::Builder::new().name("keeper".into()).spawn(move || keeper.run(&queue));
         Ok((Self { requests }, thread.map_err(|error| FilterError::new("start the keeper", error))?))
     }
 
-    /// Lets new connections to `endpoint` in.
+    /// Lets new connections to `endpoint` in that come from `client`, or from anywhere.
     ///
     /// # Errors
     /// The kernel refused: the port is closed.
-    pub async fn open(&self, endpoint: SocketAddr) -> Result<(), Arc<FilterError>> {
-        self.ask(|answer| Request::Open(endpoint, answer)).await
+    pub async fn open(&self, endpoint: SocketAddr, client: Option<IpNet>) -> Result<(), Arc<FilterError>> {
+        self.ask(|answer| Request::Open(endpoint, client, answer)).await
     }
 
     /// Lets no more new connections to `endpoint` in.
@@ -177,6 +209,18 @@ impl Gate {
         self.ask(Request::Counters).await
     }
 
+    /// What the filter counted for the brokers at `endpoints`, in their order; `None` where none is open, or
+    /// this filter counts nothing.
+    ///
+    /// # Errors
+    /// The kernel refused.
+    pub async fn broker_counts(
+        &self,
+        endpoints: Vec<SocketAddr>,
+    ) -> Result<Vec<Option<BrokerCounts>>, Arc<FilterError>> {
+        self.ask(|answer| Request::BrokerCounts(endpoints, answer)).await
+    }
+
     async fn ask<T>(&self, request: impl FnOnce(Answer<T>) -> Request) -> Result<T, Arc<FilterError>> {
         let gone = || Arc::new(FilterError::new("ask the keeper", "it has stopped"));
         let (answer, answered) = oneshot::channel();
@@ -187,11 +231,23 @@ impl Gate {
 
 struct Keeper {
     backend: Box<dyn Backend>,
-    open: HashMap<SocketAddr, u32>,
+    open: HashMap<SocketAddr, Open>,
     generation: u32,
 }
 
+/// What is renewed of an open broker.
+#[derive(Clone, Copy)]
+struct Open {
+    generation: u32,
+    client: Option<IpNet>,
+}
+
 impl Keeper {
+    fn new(backend: Box<dyn Backend>) -> Self {
+        // Whoever kept this kernel's set before began somewhere else, so no count is taken for another's.
+        Self { backend, open: HashMap::new(), generation: rand::random() }
+    }
+
     fn run(mut self, queue: &Receiver<Request>) {
         let mut renewed = Instant::now();
         loop {
@@ -214,9 +270,9 @@ impl Keeper {
         let mut changes = Vec::new();
         for request in requests {
             match request {
-                Request::Open(endpoint, answer) => {
+                Request::Open(endpoint, client, answer) => {
                     self.generation = self.generation.wrapping_add(1);
-                    match entry(endpoint, self.generation) {
+                    match entry(endpoint, Open { generation: self.generation, client }) {
                         Ok(entry) => changes.push((Change::Open(entry), answer)),
                         // A caller that gave up does not wait for its answer, here and below.
                         Err(error) => drop(answer.send(Err(Arc::new(error)))),
@@ -224,6 +280,7 @@ impl Keeper {
                 }
                 Request::Close(endpoint, answer) => changes.push((Change::Close(endpoint), answer)),
                 Request::Counters(answer) => drop(answer.send(self.backend.counters().map_err(Arc::new))),
+                Request::BrokerCounts(endpoints, answer) => drop(answer.send(self.broker_counts(&endpoints))),
             }
         }
         let batch: Vec<Change> = changes.iter().map(|(change, _)| *change).collect();
@@ -241,26 +298,42 @@ impl Keeper {
     /// its deadline.
     fn remember(&mut self, change: Change, applied: bool) {
         match change {
-            Change::Open(entry) if applied => self.open.insert(entry.endpoint, entry.generation),
+            Change::Open(Entry { endpoint, generation, client, .. }) if applied => {
+                self.open.insert(endpoint, Open { generation, client })
+            }
             Change::Open(Entry { endpoint, .. }) | Change::Close(endpoint) => self.open.remove(&endpoint),
         };
     }
 
+    /// In the order asked for; those that are not open count nothing.
+    fn broker_counts(&self, endpoints: &[SocketAddr]) -> Result<Vec<Option<BrokerCounts>>, Arc<FilterError>> {
+        let id = |endpoint: &SocketAddr| {
+            let Open { generation, .. } = self.open.get(endpoint)?;
+            Some(BrokerId { endpoint: *endpoint, generation: *generation })
+        };
+        let ids: Vec<_> = endpoints.iter().filter_map(id).collect();
+        let mut counts = self.backend.broker_counts(&ids).map_err(Arc::new)?.into_iter();
+        Ok(endpoints.iter().map(|endpoint| id(endpoint).and_then(|_| counts.next().flatten())).collect())
+    }
+
     /// Renews all deadlines; one that cannot be does not keep the others from it.
     fn renew(&mut self) -> Result<(), FilterError> {
+        let entries = self.open.iter().map(|(endpoint, open)| entry(*endpoint, *open).map(Change::Open));
+        let changes: Vec<Change> = entries.collect::<Result<_, _>>()?;
         let mut failed = Ok(());
-        for (endpoint, generation) in &self.open {
-            let renewed = entry(*endpoint, *generation);
-            if let Err(error) = renewed.and_then(|entry| self.backend.apply(&[Change::Open(entry)])) {
-                failed = Err(error);
+        for batch in changes.chunks(RENEW_AT_ONCE) {
+            if self.backend.apply(batch).is_err() {
+                let each = batch.iter().filter_map(|change| self.backend.apply(&[*change]).err());
+                failed = each.last().map_or(failed, Err);
             }
         }
         failed
     }
 }
 
-fn entry(endpoint: SocketAddr, generation: u32) -> Result<Entry, FilterError> {
-    Ok(Entry { endpoint, state: OPEN, generation, flags: 0, deadline: Deadline::after(LEASE)? })
+fn entry(endpoint: SocketAddr, open: Open) -> Result<Entry, FilterError> {
+    let Open { generation, client } = open;
+    Ok(Entry { endpoint, state: OPEN, generation, client, deadline: Deadline::after(LEASE)? })
 }
 
 #[cfg(test)]
@@ -308,6 +381,16 @@ mod tests {
         fn counters(&self) -> Result<Counters, FilterError> {
             Ok(Counters::default())
         }
+
+        /// Each has been let in as often as its port says, of those that are open with this generation.
+        fn broker_counts(&self, brokers: &[BrokerId]) -> Result<Vec<Option<BrokerCounts>>, FilterError> {
+            let state = self.0.lock().expect("whole");
+            let count = |id: &BrokerId| {
+                let entry = state.0.get(&id.endpoint).filter(|entry| entry.generation == id.generation)?;
+                Some(BrokerCounts { open: entry.endpoint.port().into(), ..BrokerCounts::default() })
+            };
+            Ok(brokers.iter().map(count).collect())
+        }
     }
 
     fn endpoint(port: u16) -> SocketAddr {
@@ -318,8 +401,8 @@ mod tests {
     async fn what_is_opened_is_open_and_what_is_closed_is_closed() {
         let fake = Fake::default();
         let (gate, _) = Gate::start(Box::new(fake.clone())).expect("a keeper");
-        gate.open(endpoint(1)).await.expect("opens");
-        gate.open(endpoint(1)).await.expect("opens again");
+        gate.open(endpoint(1), None).await.expect("opens");
+        gate.open(endpoint(1), None).await.expect("opens again");
         assert_eq!(fake.open(), [endpoint(1)]);
         gate.close(endpoint(1)).await.expect("closes");
         gate.close(endpoint(1)).await.expect("closes again");
@@ -330,9 +413,9 @@ mod tests {
     async fn a_port_that_could_not_be_opened_is_closed() {
         let fake = Fake::default();
         let (gate, _) = Gate::start(Box::new(fake.clone())).expect("a keeper");
-        gate.open(endpoint(1)).await.expect("opens");
+        gate.open(endpoint(1), None).await.expect("opens");
         fake.fail(true);
-        assert!(gate.open(endpoint(2)).await.is_err());
+        assert!(gate.open(endpoint(2), None).await.is_err());
         fake.fail(false);
         assert_eq!(fake.open(), [endpoint(1)]);
     }
@@ -340,17 +423,29 @@ mod tests {
     #[test]
     fn each_change_of_a_failed_batch_has_its_own_answer() {
         let fake = Fake::default();
-        let mut keeper = Keeper { backend: Box::new(fake.clone()), open: HashMap::new(), generation: 0 };
+        let mut keeper = Keeper::new(Box::new(fake.clone()));
         let (opened, mut was_opened) = oneshot::channel();
-        keeper.serve(vec![Request::Open(endpoint(1), opened)]);
+        keeper.serve(vec![Request::Open(endpoint(1), None, opened)]);
         assert!(was_opened.try_recv().is_ok_and(|result| result.is_ok()));
         fake.fail(true);
         let (refused, mut was_refused) = oneshot::channel();
         let (closed, mut was_closed) = oneshot::channel();
-        keeper.serve(vec![Request::Open(endpoint(2), refused), Request::Close(endpoint(1), closed)]);
+        keeper.serve(vec![Request::Open(endpoint(2), None, refused), Request::Close(endpoint(1), closed)]);
         assert!(was_refused.try_recv().is_ok_and(|result| result.is_err()));
         assert!(was_closed.try_recv().is_ok_and(|result| result.is_ok()));
         assert!(fake.open().is_empty() && keeper.open.is_empty());
+    }
+
+    #[tokio::test]
+    async fn counts_come_in_the_order_asked_for() {
+        let (gate, _) = Gate::start(Box::new(Fake::default())).expect("a keeper");
+        for port in [1, 2, 3] {
+            gate.open(endpoint(port), None).await.expect("opens");
+        }
+        gate.close(endpoint(2)).await.expect("closes");
+        let counts = gate.broker_counts([3, 2, 1].map(endpoint).to_vec()).await.expect("counts");
+        let open: Vec<_> = counts.into_iter().map(|counts| counts.map(|counts| counts.open)).collect();
+        assert_eq!(open, [Some(3), None, Some(1)]);
     }
 
     #[tokio::test]
@@ -365,10 +460,11 @@ mod tests {
     #[test]
     fn deadlines_of_open_ports_are_renewed() {
         let fake = Fake::default();
-        let mut keeper = Keeper { backend: Box::new(fake.clone()), open: HashMap::new(), generation: 0 };
+        let mut keeper = Keeper::new(Box::new(fake.clone()));
+        let client = Some("192.0.2.0/24".parse().expect("a network"));
         let open = |port, keeper: &mut Keeper| {
             let (answer, _) = oneshot::channel();
-            keeper.serve(vec![Request::Open(endpoint(port), answer)]);
+            keeper.serve(vec![Request::Open(endpoint(port), client, answer)]);
         };
         open(1, &mut keeper);
         open(2, &mut keeper);
@@ -376,6 +472,7 @@ mod tests {
         keeper.serve(vec![Request::Close(endpoint(2), answer)]);
         let entry = || fake.0.lock().expect("whole").0.get(&endpoint(1)).copied().expect("it is open");
         let before = entry();
+        assert_eq!(before.client, client);
         keeper.renew().expect("renews");
         let after = entry();
         assert!(after.deadline > before.deadline);

@@ -1,6 +1,6 @@
 //! No filter: the ports are what the listeners make of them.
 
-use super::{Backend, Change, Counters, Entry, FilterError};
+use super::{Backend, BrokerCounts, BrokerId, Change, Counters, Entry, FilterError};
 
 /// Does nothing, and says so by its name.
 pub struct NoFilter;
@@ -20,5 +20,9 @@ impl Backend for NoFilter {
 
     fn counters(&self) -> Result<Counters, FilterError> {
         Ok(Counters::default())
+    }
+
+    fn broker_counts(&self, brokers: &[BrokerId]) -> Result<Vec<Option<BrokerCounts>>, FilterError> {
+        Ok(vec![None; brokers.len()])
     }
 }

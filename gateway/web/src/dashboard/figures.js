@@ -25,7 +25,7 @@ const CHARTS = [
   {
     title: 'figures.filter',
     show: perSecond,
-    series: [{ word: 'figures.let_in', read: verdicts('open') }, { word: 'figures.dropped', read: verdicts('closed', 'expired') }],
+    series: [{ word: 'figures.let_in', read: verdicts('open') }, { word: 'figures.dropped', read: verdicts('closed', 'expired', 'wrong_source', 'rate_limited') }],
   },
 ];
 
