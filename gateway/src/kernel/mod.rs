@@ -4,4 +4,5 @@
 pub mod address;
 pub mod filter;
 pub mod load;
+pub mod netlink;
 pub mod steering;
