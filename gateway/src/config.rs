@@ -26,7 +26,7 @@ mod raw;
 
 /// Every key, as written in the file. `filter.backend` is `PORTCULLIS_FILTER_BACKEND` in the
 /// environment.
-pub const KEYS: [&str; 50] = [
+pub const KEYS: [&str; 51] = [
     "broker_host",
     "addresses",
     "interfaces",
@@ -58,6 +58,7 @@ pub const KEYS: [&str; 50] = [
     "targets.secrets",
     "filter.backend",
     "filter.hook",
+    "filter.pins",
     "filter.source_per_s",
     "filter.source_burst",
     "filter.broker_per_s",
@@ -117,7 +118,8 @@ pub struct Config {
     pub broker_host: String,
     /// Broker addresses, at least one.
     pub addresses: Vec<IpAddr>,
-    /// Interfaces of the filter; empty for those that carry the addresses.
+    /// Interfaces of the filter: names, and patterns as shells have them; empty for those that carry the
+    /// addresses.
     pub interfaces: Vec<String>,
     /// Where the daemon keeps its files.
     pub state_dir: PathBuf,
@@ -167,6 +169,8 @@ pub struct Config {
     pub backend: Backend,
     /// Which hook is wanted; `None` chooses.
     pub hook: Option<Hook>,
+    /// Where `kernel load` pins what outlives it.
+    pub pins: PathBuf,
     /// How fast the filter lets new connections in.
     pub filter_limits: FilterLimits,
     /// Certificate and key, if TLS is spoken at all.

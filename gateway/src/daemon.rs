@@ -27,7 +27,6 @@ use crate::control::inventory::Inventory;
 use crate::control::lifecycle::{Lifecycle, Parts, Times};
 use crate::control::store::{Store, WallTime};
 use crate::kernel::filter::Gate;
-use crate::kernel::hook::Hooks;
 use crate::metrics::Metrics;
 use crate::relay::core::{self, Hatch, Threads};
 use crate::relay::far::Reach;
@@ -39,10 +38,10 @@ use crate::relay::target::tcp::Destinations;
 use crate::tls;
 
 use control_port::ControlPort;
-use gate::{Front, choose_filter, open_doors};
+use gate::{Front, FrontHold, choose_filter, open_doors};
 
 mod control_port;
-mod gate;
+pub(crate) mod gate;
 mod observe;
 
 /// How often brokers that nobody uses are looked for.
@@ -97,7 +96,7 @@ struct Daemon {
     lifecycle: Arc<Lifecycle>,
     gate: Gate,
     keeper: JoinHandle<()>,
-    hooks: Option<Hooks>,
+    front: FrontHold,
     /// Records the ends of sessions.
     recorder: tokio::task::JoinHandle<()>,
     shared: Arc<Shared>,
@@ -150,7 +149,7 @@ impl Daemon {
 
         let front = choose_filter(&config).await?;
         let (hook, backend) = (front.hook(), front.filter.name());
-        let Front { filter, hooks, steering } = front;
+        let Front { filter, steering, hold, seats } = front;
         let (doors, hatches) = open_doors(cores, steering)?;
         let steering = doors.name();
         info!(backend, hook, steering, "the gate stands");
@@ -174,7 +173,7 @@ impl Daemon {
 
         let stop = watch::Sender::new(false);
         let labels = [("backend", backend.into()), ("hook", hook.clone()), ("steering", steering.into())];
-        let observe = observe::routes(&metrics, labels, sessions, gate.clone());
+        let observe = observe::routes(&metrics, labels, sessions, gate.clone(), seats.clone());
         let api = Api {
             lifecycle: lifecycle.clone(),
             store: store.clone(),
@@ -185,6 +184,7 @@ impl Daemon {
             key,
             about: Arc::new(About { backend, hook: hook.clone(), steering, started_at: WallTime::now() }),
             gate: gate.clone(),
+            seats,
             metrics: metrics.clone(),
         };
         if config.reveal_passwords {
@@ -211,7 +211,7 @@ impl Daemon {
             lifecycle,
             gate,
             keeper,
-            hooks,
+            front: hold,
             recorder,
             shared,
             servers,
@@ -254,7 +254,7 @@ impl Daemon {
         if timeout(Duration::from_secs(2), keeper).await.is_err() {
             warn!("the kernel lets go of the filter when the process ends");
         }
-        drop(self.hooks);
+        self.front.stop().await;
         info!(seconds = began.elapsed().as_secs_f32(), "stopped");
     }
 }

@@ -13,10 +13,12 @@ use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
+use tokio::sync::watch;
 
 use crate::broker::Protocol;
 use crate::broker::session::Sessions;
 use crate::kernel::filter::{Counters, Gate};
+use crate::kernel::interfaces::Seat;
 use crate::metrics::{self, Metrics};
 
 #[derive(Clone)]
@@ -25,6 +27,7 @@ struct Observed {
     about: Arc<[(&'static str, String); 3]>,
     sessions: Arc<Sessions>,
     gate: Gate,
+    seats: watch::Receiver<Vec<Seat>>,
 }
 
 /// `/metrics`, `/healthz`, `/readyz`. `about` names backend, hook and steering.
@@ -33,8 +36,9 @@ pub fn routes(
     about: [(&'static str, String); 3],
     sessions: Arc<Sessions>,
     gate: Gate,
+    seats: watch::Receiver<Vec<Seat>>,
 ) -> Router {
-    let observed = Observed { metrics: metrics.clone(), about: about.into(), sessions, gate };
+    let observed = Observed { metrics: metrics.clone(), about: about.into(), sessions, gate, seats };
     Router::new()
         .route("/metrics", get(scrape))
         .route("/healthz", get(async || "ok\n"))
@@ -52,7 +56,9 @@ async fn scrape(State(observed): State<Observed>) -> Response {
             None
         }
     };
-    let scraped = Scraped { sessions: observed.sessions.clone(), counters };
+    let filtered = observed.seats.borrow().iter().filter(|seat| seat.hook.is_ok()).count();
+    let interfaces = [("filtered", filtered), ("unfiltered", observed.seats.borrow().len() - filtered)];
+    let scraped = Scraped { sessions: observed.sessions.clone(), counters, interfaces };
     let registry = observed.metrics.registry((*observed.about).clone(), vec![Box::new(scraped)]);
     match metrics::encode(&registry) {
         Ok(page) => ([(CONTENT_TYPE, metrics::CONTENT_TYPE)], page).into_response(),
@@ -73,11 +79,13 @@ async fn ready(State(observed): State<Observed>) -> Response {
 struct Scraped {
     sessions: Arc<Sessions>,
     counters: Option<Counters>,
+    interfaces: [(&'static str, usize); 2],
 }
 
 impl Collector for Scraped {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
         self.encode_sessions(&mut encoder)?;
+        self.encode_interfaces(&mut encoder)?;
         self.counters.map_or(Ok(()), |counters| encode_packets(counters, &mut encoder))
     }
 }
@@ -92,6 +100,16 @@ impl Scraped {
         for (protocol, name) in Protocol::ALL {
             let count = running.iter().filter(|session| session.protocol == protocol).count();
             ConstGauge::new(count as i64).encode(family.encode_family(&[("protocol", name)])?)?;
+        }
+        Ok(())
+    }
+
+    fn encode_interfaces(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
+        let kind = ConstGauge::new(0_i64).metric_type();
+        let help = "Interfaces that are to have the filter, by whether they have it";
+        let mut family = encoder.encode_descriptor("filter_interfaces", help, None, kind)?;
+        for (state, count) in self.interfaces {
+            ConstGauge::new(count as i64).encode(family.encode_family(&[("state", state)])?)?;
         }
         Ok(())
     }
