@@ -12,6 +12,7 @@ pub mod frames;
 pub mod gateway;
 pub mod namespace;
 pub mod pattern;
+pub mod pins;
 pub mod process;
 pub mod prometheus;
 pub mod qemu;

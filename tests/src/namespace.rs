@@ -1,7 +1,7 @@
 //! Network namespaces of a test's own.
 
 use std::fs::File;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 use std::thread;
 
@@ -40,6 +40,17 @@ pub fn hide(paths: &[&str]) {
     for path in paths {
         mount(Some("tmpfs"), *path, Some("tmpfs"), MsFlags::empty(), nothing).expect("an empty folder");
     }
+}
+
+/// Mounts a bpffs at `folder`, for this thread and what it starts, as [`hide`] does.
+///
+/// # Panics
+/// The system refuses.
+pub fn mount_bpffs(folder: &Path) {
+    unshare(CloneFlags::CLONE_NEWNS).expect("a mount namespace");
+    let nothing: Option<&str> = None;
+    mount(nothing, "/", nothing, MsFlags::MS_REC | MsFlags::MS_PRIVATE, nothing).expect("mounts apart");
+    mount(Some("bpf"), folder, Some("bpf"), MsFlags::empty(), nothing).expect("a bpffs");
 }
 
 /// Another namespace, joined to that of the caller by a veth pair: `out` here, `in` there.
