@@ -87,21 +87,19 @@ fn load(options: &Load) -> anyhow::Result<()> {
     runtime.block_on(async {
         // Before the first look, so that nothing that happens after it is missed.
         let events = options.watch.then(netlink::events).transpose().context("listen to netlink")?;
-        let mut seated = load_once(&config, group).await?;
+        let interfaces = wanted(&config).find_all().await.context("interfaces")?;
+        let mut seated = load_on(&config, group, interfaces).await?;
         let Some(mut events) = events else { return Ok(()) };
         while events.next().await.is_some() {
-            let found = match wanted(&config).find().await {
-                Ok(found) => found,
-                // An address that is on its way from one interface to another is nowhere for a moment.
-                Err(_) => continue,
+            let again = async {
+                let found = wanted(&config).find().await?;
+                if found == seated { Ok(found) } else { load_on(&config, group, found).await }
             };
-            if found != seated {
-                match load_once(&config, group).await {
-                    Ok(now) => seated = now,
-                    Err(error) => {
-                        eprintln!("portcullis: {error:#}");
-                        tokio::time::sleep(AGAIN).await;
-                    }
+            match again.await {
+                Ok(now) => seated = now,
+                Err(error) => {
+                    eprintln!("portcullis: {error:#}");
+                    tokio::time::sleep(AGAIN).await;
                 }
             }
         }
@@ -112,11 +110,13 @@ fn load(options: &Load) -> anyhow::Result<()> {
 /// Pause after a failure, while events may come in quick succession.
 const AGAIN: Duration = Duration::from_secs(1);
 
-/// Returns the interfaces that have the filter now.
-async fn load_once(config: &Config, group: Option<u32>) -> anyhow::Result<Vec<Interface>> {
-    let plan = plan(config).await?;
-    let interfaces = wanted(config).find_all().await?;
-    let report = pins::load::load(&config.pins, &plan, &interfaces, group)?;
+/// Returns the interfaces that have the filter then.
+async fn load_on(
+    config: &Config,
+    group: Option<u32>,
+    interfaces: Vec<Interface>,
+) -> anyhow::Result<Vec<Interface>> {
+    let report = pins::load::load(&config.pins, &plan(config, &interfaces), &interfaces, group)?;
     tell(config, &report, group);
     Ok(interfaces)
 }

@@ -12,6 +12,7 @@ use crate::config::{Backend, Config};
 use crate::kernel::filter;
 use crate::kernel::filter::ebpf::EbpfFilter;
 use crate::kernel::filter::none::NoFilter;
+use crate::kernel::hook::Interface;
 use crate::kernel::interfaces::{Follower, Hold, Seat, Wanted};
 use crate::kernel::load::{Loaded, load};
 use crate::kernel::object::Plan;
@@ -54,15 +55,15 @@ impl Front {
     }
 
     /// A filter that is attached by somebody, and followed from now on.
-    async fn of(
+    fn of(
         filter: EbpfFilter,
         steering: Option<Steering>,
         mut hold: Hold,
         config: &Config,
+        interfaces: &[Interface],
         pins: Option<File>,
     ) -> anyhow::Result<Self> {
-        let wanted = wanted(config);
-        let seats = hold.seat(&wanted.find_all().await?)?;
+        let seats = hold.seat(interfaces)?;
         for seat in &seats {
             let interface = seat.interface.name.as_str();
             match &seat.hook {
@@ -70,7 +71,7 @@ impl Front {
                 Err(error) => error!(interface, error, "no filter"),
             }
         }
-        let follower = Follower::start(wanted, hold, seats).context("listen to netlink")?;
+        let follower = Follower::start(wanted(config), hold, seats).context("listen to netlink")?;
         let seats = follower.seats();
         let hold = FrontHold { follower: Some(follower), _pins: pins };
         Ok(Self { filter: Box::new(filter), steering, hold, seats })
@@ -91,18 +92,21 @@ pub(super) async fn choose_filter(config: &Config) -> anyhow::Result<Front> {
     if config.backend == Backend::None {
         return Ok(Front::nothing());
     }
-    let plan = plan(config).await?;
+    // An address that nobody has, or an interface that is not there, is a mistake that must not end in "no
+    // filter".
+    let interfaces = wanted(config).find_all().await.context("interfaces")?;
+    let plan = plan(config, &interfaces);
     // A filter that is pinned is in force whatever is done here, so pins that cannot be used are no reason to
     // go on without.
     if let Some(Adopted { filter, steering, folder, lock }) = pins::adopt(&config.pins, &plan)? {
         info!(pins = %folder.display(), "filter and steering are pinned");
-        return Front::of(filter, steering, Hold::Pinned(folder), config, Some(lock)).await;
+        return Front::of(filter, steering, Hold::Pinned(folder), config, &interfaces, Some(lock));
     }
     match load(&plan) {
         Ok(Loaded { filter, hooks, steering }) => {
             let steering = steering
                 .inspect_err(|error| warn!(%error, "no steering: every broker gets a socket of its own"));
-            Front::of(filter, steering.ok(), Hold::Own(hooks), config, None).await
+            Front::of(filter, steering.ok(), Hold::Own(hooks), config, &interfaces, None)
         }
         Err(error) if config.backend == Backend::Auto => {
             warn!(%error, "no filter: broker ports are plain listeners");
@@ -120,18 +124,16 @@ pub(crate) fn wanted(config: &Config) -> Wanted {
     }
 }
 
-/// What the filter is to judge, and where. An address that nobody has, or an interface that is not there,
-/// is a mistake that must not end in "no filter".
-pub(crate) async fn plan(config: &Config) -> anyhow::Result<Plan> {
-    let interfaces = wanted(config).find_all().await.context("interfaces")?;
-    Ok(Plan {
+/// What the filter is to judge, and where.
+pub(crate) fn plan(config: &Config, interfaces: &[Interface]) -> Plan {
+    Plan {
         addresses: config.addresses.clone(),
         range: config.range.clone(),
         exclude: config.exclude.iter().copied().collect(),
-        interfaces: interfaces.into_iter().map(|interface| interface.name).collect(),
+        interfaces: interfaces.iter().map(|interface| interface.name.clone()).collect(),
         hook: config.hook,
         limits: config.filter_limits,
-    })
+    }
 }
 
 /// With steering, a pair of listeners for each core is put in place now; without, brokers bring theirs.

@@ -40,29 +40,42 @@ pub enum WantedError {
 }
 
 impl Wanted {
-    /// The interfaces as they are now, in the order of their numbers.
+    /// The interfaces as they are now, in the order of their numbers. An address that is nowhere has none.
     ///
     /// # Errors
     /// See [`WantedError`].
     pub async fn find(&self) -> Result<Vec<Interface>, WantedError> {
-        let present = present()?;
-        Ok(match self {
-            Self::Named(patterns) => named(patterns, &present),
-            Self::Carrying(addresses) => named(&carriers(addresses).await?, &present),
-        })
+        let names = match self {
+            Self::Named(patterns) => patterns.clone(),
+            Self::Carrying(addresses) => {
+                let mut names = Vec::new();
+                for address in addresses {
+                    match carriers(&[*address]).await {
+                        Ok(carriers) => names.extend(carriers),
+                        Err(AddressError::Nowhere(_)) => {}
+                        Err(error) => return Err(error.into()),
+                    }
+                }
+                names
+            }
+        };
+        Ok(named(&names, &present()?))
     }
 
-    /// The same at the start, when a name without an interface is a mistake.
+    /// The same at the start, when a name without an interface and an address that is nowhere are mistakes.
     ///
     /// # Errors
     /// See [`WantedError`].
     pub async fn find_all(&self) -> Result<Vec<Interface>, WantedError> {
-        let found = self.find().await?;
-        let Self::Named(patterns) = self else { return Ok(found) };
-        let missing = |name: &&String| !is_pattern(name) && !found.iter().any(|there| there.name == **name);
+        let present = present()?;
+        let patterns = match self {
+            Self::Named(patterns) => patterns.clone(),
+            Self::Carrying(addresses) => carriers(addresses).await?,
+        };
+        let missing = |name: &&String| !is_pattern(name) && !present.iter().any(|there| there.name == **name);
         match patterns.iter().find(missing) {
             Some(name) => Err(WantedError::NoSuch(name.clone())),
-            None => Ok(found),
+            None => Ok(named(&patterns, &present)),
         }
     }
 }
@@ -179,7 +192,6 @@ async fn follow(
                 }
                 Err(error) => error!(%error, "where the filter is attached is not known"),
             },
-            // An address that is on its way from one interface to another is nowhere for a moment.
             Err(error) => warn!(%error, "the filter stays where it is"),
         }
     }
