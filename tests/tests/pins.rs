@@ -34,9 +34,10 @@ fn slot(scene: &Scene, endpoint: SocketAddr) -> Option<Slot> {
     map.get(&BrokerKey::new(endpoint).to_words(), 0).ok().map(Slot::from_words)
 }
 
-fn attached(interface: &str) -> usize {
-    let (_, programs) = SchedClassifier::query_tcx(interface, TcAttachType::Ingress).expect("answers");
-    programs.len()
+/// Waits until so many filters are attached to `lo`: the kernel detaches some time after the last pin is gone.
+fn wait_attached(count: usize) {
+    let attached = || SchedClassifier::query_tcx("lo", TcAttachType::Ingress).expect("answers").1.len();
+    wait_for(&format!("{count} filters on lo"), || (attached() == count).then_some(()));
 }
 
 #[test]
@@ -65,7 +66,7 @@ fn a_daemon_without_capabilities_opens_serves_and_closes() {
         gateway.end(Signal::SIGKILL);
         let left = slot(&scene, broker.endpoint).expect("the slot outlives the daemon");
         assert!(left.deadline_ns <= Deadline::after(LEASE).expect("a clock").0);
-        assert_eq!(attached("lo"), 1);
+        wait_attached(1);
 
         // The next one goes on with what is valid, and closes it in good order.
         let gateway = scene.serve(&[]);
@@ -75,9 +76,9 @@ fn a_daemon_without_capabilities_opens_serves_and_closes() {
         assert_eq!(gateway.api().delete(&path).0, 204);
         assert_eq!(slot(&scene, broker.endpoint), None);
         assert!(gateway.stop().success());
-        assert_eq!(attached("lo"), 1);
+        wait_attached(1);
         assert!(scene.kernel("clean", &[]).status.success());
-        assert_eq!(attached("lo"), 0);
+        wait_attached(0);
         assert!(!scene.pins().exists());
     });
 }
@@ -106,7 +107,7 @@ fn whoever_may_open_brokers_may_not_touch_the_filter() {
             assert!(!nobody(&["rm", &named(name)]), "{name} was removed");
         }
         assert!(!nobody(&["touch", &named("other")]));
-        assert_eq!(attached("lo"), 1);
+        wait_attached(1);
     });
 }
 
@@ -217,7 +218,8 @@ fn a_reload_disturbs_no_daemon_and_new_maps_keep_its_brokers() {
         assert!(gateway.stop().success());
         let gateway = scene.serve(&["range.last = 15001"]);
         assert_eq!(gateway.api().get(&format!("/v1/brokers/{}", broker.id)).0, 200);
-        assert_eq!((scene.show()["versions"][0]["complete"].as_bool(), attached("lo")), (Some(true), 1));
+        assert_eq!(scene.show()["versions"][0]["complete"], true);
+        wait_attached(1);
     });
 }
 
@@ -250,7 +252,7 @@ fn pins_that_do_not_fit_are_refused_and_say_what_to_do() {
         refused(&[], "there are none of this version, but v1: run `portcullis kernel load`");
         // What a dead version left goes with the next load.
         scene.load();
-        assert_eq!(attached("lo"), 1);
+        wait_attached(1);
         let versions = scene.show()["versions"].as_array().map(Vec::len);
         assert_eq!(versions, Some(1));
     });
@@ -310,7 +312,7 @@ fn a_loader_that_cannot_says_why_and_leaves_nothing() {
         scene.load();
         assert!(scene.kernel("clean", &[]).status.success());
         none();
-        assert_eq!(attached("lo"), 0);
+        wait_attached(0);
     });
 }
 
