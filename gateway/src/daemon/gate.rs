@@ -4,6 +4,7 @@ use std::fs::File;
 use std::sync::Arc;
 
 use anyhow::Context;
+use aya::programs::links::FdLink;
 use tokio::sync::watch;
 use tracing::{error, info, warn};
 
@@ -34,6 +35,7 @@ pub(super) struct Front {
 #[derive(Default)]
 pub(super) struct FrontHold {
     follower: Option<Follower>,
+    _steering: Option<FdLink>,
     /// Pins that nobody else may use meanwhile.
     _pins: Option<File>,
 }
@@ -57,7 +59,7 @@ impl Front {
     /// A filter that is attached by somebody, and followed from now on.
     fn of(
         filter: EbpfFilter,
-        steering: Option<Steering>,
+        mut steering: Option<Steering>,
         mut hold: Hold,
         config: &Config,
         interfaces: &[Interface],
@@ -73,7 +75,8 @@ impl Front {
         }
         let follower = Follower::start(wanted(config), hold, seats).context("listen to netlink")?;
         let seats = follower.seats();
-        let hold = FrontHold { follower: Some(follower), _pins: pins };
+        let link = steering.as_mut().and_then(Steering::take_link);
+        let hold = FrontHold { follower: Some(follower), _steering: link, _pins: pins };
         Ok(Self { filter: Box::new(filter), steering, hold, seats })
     }
 
