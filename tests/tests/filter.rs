@@ -198,6 +198,32 @@ fn an_open_port_is_steered_with_native_xdp() {
     }
 }
 
+#[test]
+fn native_xdp_takes_packets_of_many_buffers() {
+    if !require::kernel() {
+        return;
+    }
+    in_namespace(|| {
+        let neighbour = Neighbour::new();
+        // More than one buffer of a driver holds.
+        run("ip", &["link", "set", "out", "mtu", "9000"]);
+        neighbour.inside(|| run("ip", &["link", "set", "in", "mtu", "9000"]));
+        let mut gate = Gate::new(&[HERE[0]], "out", Hook::Xdp);
+        let endpoint = at(HERE[0], 10_001);
+        neighbour.inside(|| gate.drops(endpoint, Verdict::Closed));
+        gate.open(endpoint);
+        let mut client = neighbour.inside(|| connect(endpoint));
+        let (mut server, _) = gate.listener(endpoint.ip()).accept().expect("accepts");
+        let sent: Vec<u8> = (0..1_000_000_u32).map(|at| (at % 251) as u8).collect();
+        let mut received = vec![0; sent.len()];
+        std::thread::scope(|threads| {
+            threads.spawn(|| client.write_all(&sent).expect("writes"));
+            server.read_exact(&mut received).expect("reads");
+        });
+        assert!(received == sent, "bytes differ");
+    });
+}
+
 /// What 10,000 connections to services, and to nobody, of this machine come to.
 fn ten_thousand_connections() -> Vec<Result<(), std::io::ErrorKind>> {
     let services = [at("127.0.0.1", 9_000), at("127.0.0.1", 12_000), at(ADDRESS, 9_999), at(ADDRESS, 15_001)];
