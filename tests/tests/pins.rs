@@ -336,3 +336,41 @@ fn another_program_at_xdp_is_named_and_left_alone() {
         drop(neighbour);
     });
 }
+
+#[test]
+fn doctor_says_what_serve_would_do_with_pins() {
+    if !require::kernel() {
+        return;
+    }
+    in_namespace(|| {
+        let scene = Scene::new(&[]);
+        let doctor = |expected: &[(&str, &str)]| {
+            let mut command = Command::new(program());
+            command.args(["doctor", "--json", "--config"]).arg(scene.folder().join("portcullis.toml"));
+            let output = command.output().expect("runs");
+            let report: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+            let checks = report["checks"].as_array().expect("a list").iter();
+            let found: Vec<_> = checks
+                .filter(|check| {
+                    ["pins", "filter", "steering", "capabilities"].iter().any(|name| check["name"] == **name)
+                })
+                .map(|check| (check["name"].as_str().expect("text"), check["state"].as_str().expect("text")))
+                .collect();
+            assert_eq!(found, expected, "{report}");
+            report
+        };
+        doctor(&[("capabilities", "ok"), ("filter", "ok"), ("steering", "ok")]);
+        scene.load();
+        let report = doctor(&[("pins", "ok"), ("filter", "ok"), ("steering", "ok")]);
+        let gateway = scene.serve(&[]);
+        for key in ["backend", "hook", "steering"] {
+            assert_eq!(report[key], gateway.ready(key), "{key}");
+        }
+        assert!(gateway.stop().success());
+        fs::remove_file(scene.version().join("tc-1")).expect("removes it");
+        doctor(&[("pins", "ok"), ("filter", "degraded"), ("steering", "ok")]);
+        scene.configure(&["range.last = 15001"]);
+        let report = doctor(&[("pins", "missing")]);
+        assert_eq!(report["backend"], "-");
+    });
+}

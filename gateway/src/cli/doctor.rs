@@ -7,6 +7,7 @@ mod firewall;
 mod gate;
 mod kernel;
 mod limits;
+mod pinned;
 mod ports;
 mod privileges;
 mod socket_file;
@@ -143,7 +144,10 @@ fn examine(options: &Options) -> Report {
     let (gate, would) = gate::checks(config.as_ref());
     if backend != Backend::None {
         checks.push(kernel::btf(backend, would.backend == "ebpf"));
-        checks.push(privileges::capabilities(backend));
+        // What is pinned was loaded by somebody who had them.
+        if !gate.iter().any(|check| check.name == pinned::PINS) {
+            checks.push(privileges::capabilities(backend));
+        }
     }
     checks.extend(gate);
     // All others are about what the configuration names.

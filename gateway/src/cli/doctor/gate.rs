@@ -2,19 +2,19 @@
 
 use std::net::Ipv4Addr;
 
+use portcullis_ebpf::layout::Limits;
+
 use crate::config::{Backend, Config};
 use crate::kernel::address::AddressError;
 use crate::kernel::filter::FilterError;
-use portcullis_ebpf::layout::Limits;
-
 use crate::kernel::hook::Hook;
 use crate::kernel::load::{Rehearsal, rehearse};
 use crate::kernel::object::{Plan, object};
 
-use super::{Check, Would, addresses};
+use super::{Check, Would, addresses, pinned};
 
-const FILTER: &str = "filter";
-const STEERING: &str = "steering";
+pub(super) const FILTER: &str = "filter";
+pub(super) const STEERING: &str = "steering";
 
 /// The checks, and what `serve` would run with.
 pub fn checks(config: Option<&Config>) -> (Vec<Check>, Would) {
@@ -24,6 +24,11 @@ pub fn checks(config: Option<&Config>) -> (Vec<Check>, Would) {
         return (vec![Check::ok(FILTER, seen)], without_filter(backend));
     }
     let tried = plan(config).map_err(|error| error.to_string());
+    if let (Ok(plan), Some(config)) = (&tried, config)
+        && let Some(pinned) = pinned::checks(config, plan)
+    {
+        return pinned;
+    }
     let tried = tried.and_then(|plan| rehearse(&plan).map_err(|error| error.to_string()));
     match tried {
         Ok(rehearsal) => judge(backend, rehearsal),

@@ -160,46 +160,64 @@ pub struct Adopted {
 /// Takes the pins below `base`, if there are any.
 ///
 /// # Errors
-/// They are of another layout, incomplete, loaded for another plan or network namespace, in use by another
-/// daemon, or not to be had by this user. A filter is in force then, and going on without it would leave
+/// As [`usable`], or another daemon uses them. A filter is in force then, and going on without it would leave
 /// every port closed.
 pub fn adopt(base: &Path, plan: &Plan) -> Result<Option<Adopted>, FilterError> {
+    let Some(folder) = usable(base, plan)? else { return Ok(None) };
+    let Some(lock) = lock(&folder)? else { return refused(&folder, "another daemon uses them") };
+    let maps = &mut PinnedMaps(&folder);
+    let mut filter = EbpfFilter::new(maps, plan.places(), &plan.excluded())?;
+    filter.limit(plan.limits)?;
+    let steering = if is_steered(&folder) { Some(Steering::open(maps, None)?) } else { None };
+    Ok(Some(Adopted { filter, steering, folder, lock }))
+}
+
+/// The folder below `base` that a daemon with this plan would use; `None` if nothing is pinned.
+///
+/// # Errors
+/// What is pinned is of another layout, incomplete, loaded for another plan or network namespace, or not to be
+/// had by this user.
+pub fn usable(base: &Path, plan: &Plan) -> Result<Option<PathBuf>, FilterError> {
     match base.try_exists() {
         Ok(false) => return Ok(None),
         Ok(true) => {}
         Err(error) => return Err(FilterError::new(format!("look at {}", base.display()), error)),
     }
     let folder = folder(base);
-    let refused = |why: &str| Err(FilterError::new(format!("pins in {}", folder.display()), why));
     if !folder.exists() {
         let others = names(base)?.join(", ");
         return match others.as_str() {
             "" => Ok(None),
-            others => refused(&format!(
-                "there are none of this version, but {others}: run `portcullis kernel load` of this version"
-            )),
+            others => refused(
+                &folder,
+                &format!(
+                    "there are none of this version, but {others}: run `portcullis kernel load` of this version"
+                ),
+            ),
         };
     }
-    let Some(lock) = lock(&folder)? else { return refused("another daemon uses them") };
     let wanted = Facts::of(plan)?;
     match Facts::read(&folder)? {
-        None => return refused("loading was not finished: run `portcullis kernel load` again"),
+        None => refused(&folder, "loading was not finished: run `portcullis kernel load` again"),
         Some(facts) if facts.namespace != wanted.namespace => {
-            return refused("they are of another network namespace");
+            refused(&folder, "they are of another network namespace")
         }
-        Some(facts) if facts.plan != wanted.plan => {
-            return refused(
-                "they were loaded for other addresses or another range: run `portcullis kernel load` with \
-                 this configuration",
-            );
-        }
-        Some(_) => {}
+        Some(facts) if facts.plan != wanted.plan => refused(
+            &folder,
+            "they were loaded for other addresses or another range: run `portcullis kernel load` with this \
+             configuration",
+        ),
+        Some(_) => Ok(Some(folder)),
     }
-    let maps = &mut PinnedMaps(&folder);
-    let mut filter = EbpfFilter::new(maps, plan.places(), &plan.excluded())?;
-    filter.limit(plan.limits)?;
-    let steering = if folder.join(STEER).exists() { Some(Steering::open(maps, None)?) } else { None };
-    Ok(Some(Adopted { filter, steering, folder, lock }))
+}
+
+/// Whether the steering is pinned in `folder`.
+pub fn is_steered(folder: &Path) -> bool {
+    folder.join(STEER).exists()
+}
+
+fn refused<T>(folder: &Path, why: &str) -> Result<T, FilterError> {
+    Err(FilterError::new(format!("pins in {}", folder.display()), why))
 }
 
 #[cfg(test)]
