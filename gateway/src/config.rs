@@ -25,9 +25,10 @@ mod raw;
 
 /// Every key, as written in the file. `filter.backend` is `PORTCULLIS_FILTER_BACKEND` in the
 /// environment.
-pub const KEYS: [&str; 46] = [
+pub const KEYS: [&str; 47] = [
     "broker_host",
     "addresses",
+    "address_interface",
     "interfaces",
     "state_dir",
     "stop_grace_s",
@@ -112,6 +113,8 @@ pub struct Config {
     pub broker_host: String,
     /// Broker addresses, at least one.
     pub addresses: Vec<IpAddr>,
+    /// The interface that addresses are put on which are nowhere; `None` leaves them to somebody else.
+    pub address_interface: Option<String>,
     /// Interfaces of the filter; empty for those that carry the addresses.
     pub interfaces: Vec<String>,
     /// Where the daemon keeps its files.

@@ -27,7 +27,7 @@ use crate::control::events::{Event, Events};
 use crate::control::inventory::Inventory;
 use crate::control::lifecycle::{Lifecycle, Parts, Times};
 use crate::control::store::{Store, WallTime};
-use crate::kernel::address::carriers;
+use crate::kernel::address::{Addresses, carriers};
 use crate::kernel::filter::none::NoFilter;
 use crate::kernel::filter::{self, Gate};
 use crate::kernel::load::{Loaded, Plan, load};
@@ -94,6 +94,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
 struct Daemon {
     config: Config,
     _lock: File,
+    addresses: Addresses,
     store: Store,
     threads: Threads,
     /// Listeners that belong to no single broker.
@@ -123,6 +124,8 @@ impl Daemon {
             exclude: config.exclude.clone(),
             rest: config.rest,
         });
+        // Before whatever listens on them, and before the filter, which goes where they are.
+        let addresses = Addresses::start(&config.addresses, config.address_interface.as_deref()).await?;
         let api_port = ControlPort::bind("the API", &config.api, handshake.as_ref()).await?;
         let metrics_port = ControlPort::bind("metrics", &config.metrics, handshake.as_ref()).await?;
 
@@ -176,7 +179,7 @@ impl Daemon {
 
         let stop = watch::Sender::new(false);
         let labels = [("backend", backend.into()), ("hook", hook.clone()), ("steering", steering.into())];
-        let observe = observe::routes(&metrics, labels, sessions, gate.clone());
+        let observe = observe::routes(&metrics, labels, sessions, gate.clone(), addresses.view());
         let api = Api {
             lifecycle: lifecycle.clone(),
             store: store.clone(),
@@ -207,6 +210,7 @@ impl Daemon {
         Ok(Self {
             config,
             _lock: lock,
+            addresses,
             store,
             threads,
             hatches,
@@ -255,6 +259,7 @@ impl Daemon {
         if timeout(Duration::from_secs(2), keeper).await.is_err() {
             warn!("the kernel lets go of the filter when the process ends");
         }
+        self.addresses.withdraw().await;
         info!(seconds = began.elapsed().as_secs_f32(), "stopped");
     }
 }

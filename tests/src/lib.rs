@@ -23,6 +23,7 @@ pub mod tigervnc;
 pub mod tls;
 pub mod transfer;
 pub mod websocket;
+pub mod wiretap;
 
 use std::time::{Duration, Instant};
 

@@ -16,6 +16,7 @@ use prometheus_client::metrics::gauge::ConstGauge;
 
 use crate::broker::Protocol;
 use crate::broker::session::Sessions;
+use crate::kernel::address::{Change, View};
 use crate::kernel::filter::{Counters, Gate};
 use crate::metrics::{self, Metrics};
 
@@ -25,6 +26,7 @@ struct Observed {
     about: Arc<[(&'static str, String); 3]>,
     sessions: Arc<Sessions>,
     gate: Gate,
+    addresses: View,
 }
 
 /// `/metrics`, `/healthz`, `/readyz`. `about` names backend, hook and steering.
@@ -33,8 +35,9 @@ pub fn routes(
     about: [(&'static str, String); 3],
     sessions: Arc<Sessions>,
     gate: Gate,
+    addresses: View,
 ) -> Router {
-    let observed = Observed { metrics: metrics.clone(), about: about.into(), sessions, gate };
+    let observed = Observed { metrics: metrics.clone(), about: about.into(), sessions, gate, addresses };
     Router::new()
         .route("/metrics", get(scrape))
         .route("/healthz", get(async || "ok\n"))
@@ -52,7 +55,16 @@ async fn scrape(State(observed): State<Observed>) -> Response {
             None
         }
     };
-    let scraped = Scraped { sessions: observed.sessions.clone(), counters };
+    let addresses = observed.addresses.present_and_missing().await;
+    if let Err(error) = &addresses {
+        tracing::warn!(%error, "broker addresses not looked at");
+    }
+    let scraped = Scraped {
+        sessions: observed.sessions.clone(),
+        counters,
+        present_and_missing: addresses.ok(),
+        addresses: observed.addresses.clone(),
+    };
     let registry = observed.metrics.registry((*observed.about).clone(), vec![Box::new(scraped)]);
     match metrics::encode(&registry) {
         Ok(page) => ([(CONTENT_TYPE, metrics::CONTENT_TYPE)], page).into_response(),
@@ -73,11 +85,14 @@ async fn ready(State(observed): State<Observed>) -> Response {
 struct Scraped {
     sessions: Arc<Sessions>,
     counters: Option<Counters>,
+    present_and_missing: Option<(usize, usize)>,
+    addresses: View,
 }
 
 impl Collector for Scraped {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
         self.encode_sessions(&mut encoder)?;
+        self.encode_addresses(&mut encoder)?;
         self.counters.map_or(Ok(()), |counters| encode_packets(counters, &mut encoder))
     }
 }
@@ -92,6 +107,25 @@ impl Scraped {
         for (protocol, name) in Protocol::ALL {
             let count = running.iter().filter(|session| session.protocol == protocol).count();
             ConstGauge::new(count as i64).encode(family.encode_family(&[("protocol", name)])?)?;
+        }
+        Ok(())
+    }
+
+    fn encode_addresses(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
+        if let Some((present, missing)) = self.present_and_missing {
+            let kind = ConstGauge::new(0_i64).metric_type();
+            let help = "Broker addresses that are on an interface, or not";
+            let mut family = encoder.encode_descriptor("broker_addresses", help, None, kind)?;
+            for (state, count) in [("present", present), ("missing", missing)] {
+                ConstGauge::new(count as i64).encode(family.encode_family(&[("state", state)])?)?;
+            }
+        }
+        let kind = ConstCounter::new(0_u64).metric_type();
+        let help = "What was done with broker addresses";
+        let mut family = encoder.encode_descriptor("address_changes", help, None, kind)?;
+        for (change, name) in Change::ALL {
+            let labels = [("change", name)];
+            ConstCounter::new(self.addresses.count(change)).encode(family.encode_family(&labels)?)?;
         }
         Ok(())
     }

@@ -39,7 +39,7 @@ fn plan(config: Option<&Config>) -> Result<Plan, AddressError> {
         });
     };
     let interfaces = match config.interfaces.as_slice() {
-        [] => addresses::carriers_of(&config.addresses)?,
+        [] => addresses::interfaces(config)?,
         named => named.to_vec(),
     };
     let (addresses, range) = (config.addresses.clone(), config.range.clone());
