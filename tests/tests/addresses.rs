@@ -4,6 +4,7 @@
 use std::net::{IpAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 use portcullis_tests::gateway::{Gateway, program};
@@ -81,18 +82,26 @@ fn carrier(address: &str) -> Option<String> {
     Some(link["ifname"].as_str().expect("a name").to_owned())
 }
 
-/// All that the doctor finds.
-fn doctor_says(folder: &Path) -> Value {
+fn doctor_of(folder: &Path) -> Command {
     let mut command = Command::new(program());
     command.args(["doctor", "--json", "--config"]).arg(folder.join("portcullis.toml"));
+    command
+}
+
+/// All that a doctor finds.
+fn findings(command: &mut Command) -> Value {
     serde_json::from_slice(&command.output().expect("runs").stdout).expect("JSON")
 }
 
 /// What it finds of the addresses.
-fn doctor(folder: &Path) -> Value {
-    let report = doctor_says(folder);
+fn address_check(command: &mut Command) -> Value {
+    let report = findings(command);
     let mut checks = report["checks"].as_array().expect("a list").iter();
     checks.find(|check| check["name"] == "addresses").expect("a check").clone()
+}
+
+fn doctor(folder: &Path) -> Value {
+    address_check(&mut doctor_of(folder))
 }
 
 /// The log of a gateway that does not start, which is also seen to leave nothing of [`WANTED`] here.
@@ -169,7 +178,7 @@ fn the_filter_goes_where_they_are_put() {
     beside_a_neighbour(|neighbour| {
         let folder = tempfile::tempdir().expect("a folder");
         drop(Gateway::command(folder.path(), &WANTED, "ebpf", &[HOLD]));
-        let found = doctor_says(folder.path());
+        let found = findings(&mut doctor_of(folder.path()));
         assert_eq!(
             (&found["backend"], &found["hook"]),
             (&Value::from("ebpf"), &Value::from("tc")),
@@ -197,6 +206,32 @@ fn what_a_killed_daemon_left_is_known_for_ours() {
         assert_eq!((subject.changes("added"), subject.changes("adopted")), (0.0, 2.0));
         assert_eq!(subject.gateway.stop().code(), Some(0));
         assert_eq!(WANTED.map(carrier), [None, None]);
+    });
+}
+
+#[test]
+fn what_is_not_of_this_configuration_is_left_and_told() {
+    beside_a_neighbour(|_| {
+        let mut subject = Subject::start(&WANTED, &[HOLD]);
+        subject.gateway.end(Signal::SIGKILL);
+        // It may be another daemon's, which lives.
+        let subject = Subject::start_in(subject.folder, &WANTED[..1], &[HOLD]);
+        let log = subject.gateway.log();
+        assert!(log.contains("not ours to take off address=fd00:77::9"), "{log}");
+        assert_eq!(subject.gateway.stop().code(), Some(0));
+        assert_eq!(WANTED.map(carrier), [None, Some("out".into())]);
+    });
+}
+
+#[test]
+fn what_somebody_put_there_meanwhile_stays() {
+    beside_a_neighbour(|_| {
+        let subject = Subject::start(&WANTED[..1], &[HOLD]);
+        run("ip", &["address", "del", "10.77.0.9/32", "dev", "out"]);
+        add_address("out", WANTED[0], "24");
+        subject.all_agree(&WANTED[..1], Some("out"));
+        assert_eq!(subject.gateway.stop().code(), Some(0));
+        assert_eq!(carrier(WANTED[0]), Some("out".into()));
     });
 }
 
@@ -346,20 +381,58 @@ fn an_interface_that_cannot_take_them_is_named() {
     });
 }
 
+/// The same command without the capability.
+fn without(capability: &str, command: &Command) -> Command {
+    let mut wrapped = Command::new("setpriv");
+    wrapped.args([format!("--bounding-set=-{capability}"), format!("--inh-caps=-{capability}")]);
+    wrapped.arg(command.get_program()).args(command.get_args());
+    wrapped
+}
+
 #[test]
 fn without_the_right_to_send_frames_they_are_there_unannounced() {
     beside_a_neighbour(|_| {
         let folder = tempfile::tempdir().expect("a folder");
-        let wrap = |command: Command, _: &Path| {
-            let mut wrapped = Command::new("setpriv");
-            wrapped.args(["--bounding-set=-net_raw", "--inh-caps=-net_raw"]);
-            wrapped.arg(command.get_program()).args(command.get_args());
-            wrapped
-        };
+        drop(Gateway::command(folder.path(), &WANTED, "none", &[HOLD]));
+        let found = address_check(&mut without("net_raw", &doctor_of(folder.path())));
+        assert_eq!(found["state"], "degraded", "{found}");
+        assert!(found["remedy"].as_str().is_some_and(|text| text.contains("CAP_NET_RAW")), "{found}");
+        let wrap = |command: Command, _: &Path| without("net_raw", &command);
         let gateway = Gateway::start_by(folder.path(), &WANTED, "none", &[HOLD], wrap);
         let subject = Subject { folder, gateway };
         subject.all_agree(&WANTED, Some("out"));
         assert_eq!((subject.changes("added"), subject.changes("unannounced") >= 2.0), (2.0, true));
         assert!(subject.gateway.log().contains("this needs CAP_NET_RAW"), "{}", subject.gateway.log());
+    });
+}
+
+#[test]
+fn who_may_not_put_them_there_is_told() {
+    beside_a_neighbour(|_| {
+        let folder = tempfile::tempdir().expect("a folder");
+        let command = Gateway::command(folder.path(), &WANTED, "none", &[HOLD]);
+        let found = address_check(&mut without("net_admin", &doctor_of(folder.path())));
+        assert_eq!(found["state"], "missing", "{found}");
+        let output = without("net_admin", &command).output().expect("runs");
+        let log = String::from_utf8(output.stderr).expect("text");
+        assert_eq!(output.status.code(), Some(1), "{log}");
+        assert!(log.contains("put 10.77.0.9 on out: Operation not permitted"), "{log}");
+        assert_eq!(WANTED.map(carrier), [None, None]);
+    });
+}
+
+#[test]
+fn somebody_who_insists_is_met_ever_more_slowly() {
+    beside_a_neighbour(|_| {
+        // On loopback nobody is asked, so that the pauses are all there is to wait for.
+        let subject = Subject::start(&WANTED[..1], &["address_interface = \"lo\""]);
+        let began = Instant::now();
+        for times in 1..=5 {
+            run("ip", &["address", "del", "10.77.0.9/32", "dev", "lo"]);
+            subject.wait_changes("restored", f64::from(times));
+        }
+        let pauses = Duration::from_millis(250 + 500 + 1000 + 2000);
+        assert!(began.elapsed() >= pauses, "{:?}", began.elapsed());
+        subject.all_agree(&WANTED[..1], Some("lo"));
     });
 }

@@ -4,6 +4,7 @@
 
 mod announce;
 mod ask;
+mod claim;
 mod error;
 mod frame;
 mod hold;

@@ -11,7 +11,7 @@ use rtnetlink::packet_route::address::AddressMessage;
 use tokio::time::{Instant, sleep_until};
 use tracing::{error, info, warn};
 
-use super::hold::Hold;
+use super::claim::Hold;
 use super::look::{Spot, spot};
 use super::{AddressError, Change};
 use crate::kernel::netlink::Event;
