@@ -1,15 +1,16 @@
 //! Broker addresses on an interface: put there, announced, held, taken off. After each step metrics and doctor
 //! are compared with what `ip address` shows.
 
+use std::fs::File;
 use std::net::{IpAddr, TcpListener, TcpStream};
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 use portcullis_tests::gateway::{Gateway, program};
 use portcullis_tests::namespace::{HERE, Neighbour, add_address, in_namespace};
-use portcullis_tests::process::run;
+use portcullis_tests::process::{Guarded, run};
 use portcullis_tests::target::Target;
 use portcullis_tests::wiretap::Wiretap;
 use portcullis_tests::{require, wait_for};
@@ -106,11 +107,18 @@ fn doctor(folder: &Path) -> Value {
 
 /// The log of a gateway that does not start, which is also seen to leave nothing of [`WANTED`] here.
 fn refused(addresses: &[&str], more: &[&str]) -> String {
+    refused_by(addresses, more, |command| command)
+}
+
+/// The same by a command that `wrap` makes of the usual one.
+fn refused_by(addresses: &[&str], more: &[&str], wrap: impl FnOnce(Command) -> Command) -> String {
     let folder = tempfile::tempdir().expect("a folder");
-    let mut command = Gateway::command(folder.path(), addresses, "none", more);
-    let output = command.stderr(Stdio::piped()).output().expect("runs");
-    let log = String::from_utf8(output.stderr).expect("text");
-    assert_eq!((output.status.code(), output.stdout.len()), (Some(1), 0), "{log}");
+    let log = folder.path().join("log");
+    let mut command = wrap(Gateway::command(folder.path(), addresses, "none", more));
+    command.stderr(File::create(&log).expect("a log"));
+    let code = Guarded::start(&mut command).ended().code();
+    let log = std::fs::read_to_string(log).expect("text");
+    assert_eq!(code, Some(1), "{log}");
     for address in WANTED {
         assert_eq!(carrier(address), None, "{log}");
     }
@@ -359,14 +367,11 @@ fn a_start_that_fails_later_takes_off_what_it_added() {
     beside_a_neighbour(|_| {
         let taken = TcpListener::bind("127.0.0.1:0").expect("listens");
         let listen = taken.local_addr().expect("an address").to_string();
-        let folder = tempfile::tempdir().expect("a folder");
-        let mut command = Gateway::command(folder.path(), &WANTED, "none", &[HOLD]);
-        command.env("PORTCULLIS_API_LISTEN", listen);
-        let output = command.stderr(Stdio::piped()).output().expect("runs");
-        let log = String::from_utf8(output.stderr).expect("text");
-        assert_eq!(output.status.code(), Some(1), "{log}");
+        let log = refused_by(&WANTED, &[HOLD], |mut command| {
+            command.env("PORTCULLIS_API_LISTEN", &listen);
+            command
+        });
         assert!(log.contains("broker address added") && log.contains("ddress already in use"), "{log}");
-        assert_eq!(WANTED.map(carrier), [None, None]);
     });
 }
 
@@ -410,14 +415,11 @@ fn without_the_right_to_send_frames_they_are_there_unannounced() {
 fn who_may_not_put_them_there_is_told() {
     beside_a_neighbour(|_| {
         let folder = tempfile::tempdir().expect("a folder");
-        let command = Gateway::command(folder.path(), &WANTED, "none", &[HOLD]);
+        drop(Gateway::command(folder.path(), &WANTED, "none", &[HOLD]));
         let found = address_check(&mut without("net_admin", &doctor_of(folder.path())));
         assert_eq!(found["state"], "missing", "{found}");
-        let output = without("net_admin", &command).output().expect("runs");
-        let log = String::from_utf8(output.stderr).expect("text");
-        assert_eq!(output.status.code(), Some(1), "{log}");
+        let log = refused_by(&WANTED, &[HOLD], |command| without("net_admin", &command));
         assert!(log.contains("put 10.77.0.9 on out: Operation not permitted"), "{log}");
-        assert_eq!(WANTED.map(carrier), [None, None]);
     });
 }
 
