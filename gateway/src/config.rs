@@ -26,9 +26,10 @@ mod raw;
 
 /// Every key, as written in the file. `filter.backend` is `PORTCULLIS_FILTER_BACKEND` in the
 /// environment.
-pub const KEYS: [&str; 51] = [
+pub const KEYS: [&str; 52] = [
     "broker_host",
     "addresses",
+    "address_interface",
     "interfaces",
     "state_dir",
     "stop_grace_s",
@@ -118,6 +119,8 @@ pub struct Config {
     pub broker_host: String,
     /// Broker addresses, at least one.
     pub addresses: Vec<IpAddr>,
+    /// The interface that addresses are put on which are nowhere; `None` leaves them to somebody else.
+    pub address_interface: Option<String>,
     /// Interfaces of the filter: names, and patterns as shells have them; empty for those that carry the
     /// addresses.
     pub interfaces: Vec<String>,

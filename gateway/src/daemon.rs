@@ -26,6 +26,7 @@ use crate::control::events::{Event, Events};
 use crate::control::inventory::Inventory;
 use crate::control::lifecycle::{Lifecycle, Parts, Times};
 use crate::control::store::{Store, WallTime};
+use crate::kernel::address::Addresses;
 use crate::kernel::filter::Gate;
 use crate::metrics::Metrics;
 use crate::relay::core::{self, Hatch, Threads};
@@ -89,6 +90,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
 struct Daemon {
     config: Config,
     _lock: File,
+    addresses: Addresses,
     store: Store,
     threads: Threads,
     /// Listeners that belong to no single broker.
@@ -119,6 +121,8 @@ impl Daemon {
             exclude: config.exclude.clone(),
             rest: config.rest,
         });
+        // Before whatever listens on them, and before the filter, which goes where they are.
+        let addresses = Addresses::start(&config.addresses, config.address_interface.as_deref()).await?;
         let api_port = ControlPort::bind("the API", &config.api, handshake.as_ref()).await?;
         let metrics_port = ControlPort::bind("metrics", &config.metrics, handshake.as_ref()).await?;
 
@@ -173,7 +177,8 @@ impl Daemon {
 
         let stop = watch::Sender::new(false);
         let labels = [("backend", backend.into()), ("hook", hook.clone()), ("steering", steering.into())];
-        let observe = observe::routes(&metrics, labels, sessions, gate.clone(), seats.clone());
+        let (seats_too, addresses_too) = (seats.clone(), addresses.view());
+        let observe = observe::routes(&metrics, labels, sessions, gate.clone(), seats_too, addresses_too);
         let api = Api {
             lifecycle: lifecycle.clone(),
             store: store.clone(),
@@ -205,6 +210,7 @@ impl Daemon {
         Ok(Self {
             config,
             _lock: lock,
+            addresses,
             store,
             threads,
             hatches,
@@ -255,6 +261,7 @@ impl Daemon {
             warn!("the kernel lets go of the filter when the process ends");
         }
         self.front.stop().await;
+        self.addresses.withdraw().await;
         info!(seconds = began.elapsed().as_secs_f32(), "stopped");
     }
 }

@@ -24,6 +24,7 @@ pub mod tigervnc;
 pub mod tls;
 pub mod transfer;
 pub mod websocket;
+pub mod wiretap;
 
 use std::time::{Duration, Instant};
 

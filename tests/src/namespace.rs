@@ -90,24 +90,32 @@ impl Neighbour {
             std::process::id(),
             std::os::fd::AsRawFd::as_raw_fd(&file)
         ));
-        let place_name = held.to_str().expect("a path").to_owned();
-        run("ip", &["link", "add", "out", "type", "veth", "peer", "name", "in", "netns", &place_name]);
+        drop(done);
+        thread.join().expect("the thread ends");
+        let neighbour = Self { place: held, _file: file };
+        neighbour.inside(|| run("ip", &["link", "set", "lo", "up"]));
+        neighbour.join();
+        neighbour
+    }
+
+    /// Makes the pair, with its addresses: the first, or another after `out` was deleted.
+    ///
+    /// # Panics
+    /// The system refuses.
+    pub fn join(&self) {
+        let place = self.place.to_str().expect("a path");
+        run("ip", &["link", "add", "out", "type", "veth", "peer", "name", "in", "netns", place]);
         // `nodad`: an address that is still tentative cannot be used for two seconds.
         for (address, length) in HERE.iter().zip(["24", "64"]) {
             add_address("out", address, length);
         }
         run("ip", &["link", "set", "out", "up"]);
-        drop(done);
-        thread.join().expect("the thread ends");
-        let neighbour = Self { place: held, _file: file };
-        neighbour.inside(|| {
-            run("ip", &["link", "set", "lo", "up"]);
+        self.inside(|| {
             for (address, length) in THERE.iter().zip(["24", "64"]) {
                 add_address("in", address, length);
             }
             run("ip", &["link", "set", "in", "up"]);
         });
-        neighbour
     }
 
     /// Runs `body` over there, on a thread of its own.
@@ -133,7 +141,11 @@ impl Default for Neighbour {
     }
 }
 
-fn add_address(link: &str, address: &str, length: &str) {
+/// Puts an address on `link`, at once.
+///
+/// # Panics
+/// The system refuses.
+pub fn add_address(link: &str, address: &str, length: &str) {
     let with_length = format!("{address}/{length}");
     if address.contains(':') {
         run("ip", &["address", "add", &with_length, "dev", link, "nodad"]);

@@ -25,6 +25,7 @@ use super::{Backend, BrokerTls, Config, ConfigError, TlsFiles, default_state_dir
 pub(super) struct Raw {
     broker_host: Option<String>,
     addresses: Vec<IpAddr>,
+    address_interface: Option<String>,
     interfaces: Vec<String>,
     state_dir: Option<PathBuf>,
     stop_grace_s: Option<u64>,
@@ -117,6 +118,7 @@ impl Raw {
         Ok(Config {
             broker_host,
             addresses,
+            address_interface: self.address_interface.map(interface_name).transpose()?,
             interfaces: interfaces(self.interfaces)?,
             state_dir: match self.state_dir {
                 Some(path) => path,
@@ -201,6 +203,14 @@ impl Raw {
             return Err(wrong("addresses", &addresses, "name at least one broker address, or broker_host"));
         }
         Ok(addresses)
+    }
+}
+
+/// Names of interfaces have at most 15 bytes (netdevice(7)).
+fn interface_name(name: String) -> Result<String, ConfigError> {
+    match name.len() {
+        1..=15 => Ok(name),
+        _ => Err(wrong("address_interface", name, "the name of an interface, as `ip link` shows it")),
     }
 }
 

@@ -49,7 +49,7 @@ fn plan(config: Option<&Config>) -> Result<Plan, AddressError> {
         });
     };
     let interfaces = match config.interfaces.as_slice() {
-        [] => addresses::carriers_of(&config.addresses)?,
+        [] => addresses::interfaces(config)?,
         named => named.to_vec(),
     };
     let (addresses, range, limits) = (config.addresses.clone(), config.range.clone(), config.filter_limits);
