@@ -200,7 +200,7 @@ fn sigterm_ends_everything_in_order(backend: &str) {
 fn a_stop_waits_for_nobody(backend: &str) {
     let (_folder, mut gateway) = gateway(backend, &["stop_grace_s = 120"]);
     let broker = gateway.open(Target::new().echo());
-    let mut silent = portcullis_tests::target::connect(broker.endpoint, PATIENCE).expect("connects");
+    let mut silent = connect(broker.endpoint, PATIENCE).expect("connects");
     gateway.wait_metric("portcullis_brokers{state=\"open\"}", 1.0);
     gateway.signal(Signal::SIGTERM);
     let mut answer = String::new();
