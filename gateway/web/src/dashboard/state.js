@@ -46,6 +46,8 @@ function parts(status) {
     ['state.begun', 'plain', String(status.sessions_begun)],
     ['state.opened', 'plain', String(status.brokers_opened)],
   ];
+  const bare = status.interfaces.filter((seat) => !seat.hook).map((seat) => seat.name);
+  if (bare.length > 0) rows.splice(1, 0, ['state.unfiltered', 'bad', bare.join(', ')]);
   if (status.lost_records > 0) rows.push(['state.lost', 'bad', String(status.lost_records)]);
   return rows;
 }

@@ -45,6 +45,7 @@ export default {
   state: {
     title: 'Gateway',
     filter: 'Filter',
+    unfiltered: 'No filter on',
     steering: 'Steering',
     store: 'Store',
     version: 'Version',

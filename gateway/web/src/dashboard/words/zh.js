@@ -45,6 +45,7 @@ export default {
   state: {
     title: '网关',
     filter: '过滤器',
+    unfiltered: '未过滤的接口',
     steering: '导流',
     store: '存储',
     version: '版本',
