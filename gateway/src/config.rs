@@ -86,6 +86,8 @@ pub enum Backend {
     Auto,
     /// eBPF, or no start.
     Ebpf,
+    /// A table of nftables, or no start.
+    Nft,
     /// Plain listeners.
     None,
 }

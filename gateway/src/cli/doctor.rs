@@ -87,7 +87,7 @@ impl Check {
         remedy: impl Into<String>,
     ) -> Self {
         match backend {
-            Backend::Ebpf => Self::missing(name, seen, remedy),
+            Backend::Ebpf | Backend::Nft => Self::missing(name, seen, remedy),
             Backend::Auto | Backend::None => Self::degraded(name, seen, remedy),
         }
     }
@@ -141,8 +141,10 @@ fn examine(options: &Options) -> Report {
     let hook = config.as_ref().and_then(|config| config.hook);
     checks.push(kernel::version(backend, hook));
     let (gate, would) = gate::checks(config.as_ref());
-    if backend != Backend::None {
+    if matches!(backend, Backend::Auto | Backend::Ebpf) {
         checks.push(kernel::btf(backend, would.backend == "ebpf"));
+    }
+    if backend != Backend::None {
         checks.push(privileges::capabilities(backend));
     }
     checks.extend(gate);
@@ -193,6 +195,8 @@ mod tests {
     #[test]
     fn without_the_filter_serve_starts_unless_it_is_demanded() {
         assert_eq!(Check::gate(Backend::Auto, "a", "x", "y").state, State::Degraded);
-        assert_eq!(Check::gate(Backend::Ebpf, "a", "x", "y").state, State::Missing);
+        for demanded in [Backend::Ebpf, Backend::Nft] {
+            assert_eq!(Check::gate(demanded, "a", "x", "y").state, State::Missing);
+        }
     }
 }

@@ -159,8 +159,9 @@ impl Raw {
             backend: match self.filter.backend.as_deref() {
                 None | Some("auto") => Backend::Auto,
                 Some("ebpf") => Backend::Ebpf,
+                Some("nft") => Backend::Nft,
                 Some("none") => Backend::None,
-                Some(other) => return Err(wrong("filter.backend", other, "auto, ebpf or none")),
+                Some(other) => return Err(wrong("filter.backend", other, "auto, ebpf, nft or none")),
             },
             hook: match self.filter.hook.as_deref() {
                 None | Some("auto") => None,

@@ -8,8 +8,9 @@ use tracing::{info, warn};
 use crate::broker::Doors;
 use crate::config::{Backend, Config};
 use crate::kernel::address::carriers;
-use crate::kernel::filter;
+use crate::kernel::filter::nft::{NftFilter, table_name};
 use crate::kernel::filter::none::NoFilter;
+use crate::kernel::filter::{self, FilterError};
 use crate::kernel::hook::Hooks;
 use crate::kernel::load::{Loaded, load};
 use crate::kernel::object::Plan;
@@ -46,21 +47,37 @@ pub(super) async fn choose_filter(config: &Config) -> anyhow::Result<Front> {
     if config.backend == Backend::None {
         return Ok(Front::nothing());
     }
-    match load(&plan(config).await?) {
-        Ok(Loaded { filter, hooks, steering }) => {
-            for (interface, hook) in hooks.list() {
-                info!(interface, hook = hook.name(), "filter attached");
-            }
-            let steering = steering
-                .inspect_err(|error| warn!(%error, "no steering: every broker gets a socket of its own"));
-            Ok(Front { filter: Box::new(filter), hooks: Some(hooks), steering: steering.ok() })
+    let plan = plan(config).await?;
+    match config.backend {
+        Backend::None => Ok(Front::nothing()),
+        Backend::Ebpf => ebpf(&plan).context("filter.backend = \"ebpf\""),
+        Backend::Nft => nft(&plan, config).context("filter.backend = \"nft\""),
+        Backend::Auto => {
+            let found = ebpf(&plan).or_else(|error| {
+                warn!(%error, "no filter in eBPF: nftables is tried");
+                nft(&plan, config)
+            });
+            Ok(found.unwrap_or_else(|error| {
+                warn!(%error, "no filter: broker ports are plain listeners");
+                Front::nothing()
+            }))
         }
-        Err(error) if config.backend == Backend::Auto => {
-            warn!(%error, "no filter: broker ports are plain listeners");
-            Ok(Front::nothing())
-        }
-        Err(error) => Err(error).context("filter.backend = \"ebpf\""),
     }
+}
+
+fn ebpf(plan: &Plan) -> Result<Front, FilterError> {
+    let Loaded { filter, hooks, steering } = load(plan)?;
+    for (interface, hook) in hooks.list() {
+        info!(interface, hook = hook.name(), "filter attached");
+    }
+    let steering =
+        steering.inspect_err(|error| warn!(%error, "no steering: every broker gets a socket of its own"));
+    Ok(Front { filter: Box::new(filter), hooks: Some(hooks), steering: steering.ok() })
+}
+
+fn nft(plan: &Plan, config: &Config) -> Result<Front, FilterError> {
+    let filter = NftFilter::new(plan, &table_name(&config.state_dir))?;
+    Ok(Front { filter: Box::new(filter), hooks: None, steering: None })
 }
 
 /// What the filter is to judge, and where. An address that nobody has, or an interface that is not there,

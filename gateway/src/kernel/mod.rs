@@ -5,5 +5,6 @@ pub mod address;
 pub mod filter;
 pub mod hook;
 pub mod load;
+pub mod nft;
 pub mod object;
 pub mod steering;

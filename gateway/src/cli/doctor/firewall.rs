@@ -9,13 +9,11 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use crate::config::Config;
+use crate::kernel::nft::find;
 
 use super::Check;
 
 const NAME: &str = "firewall";
-
-/// Where such programs are. An ordinary user's search path often lacks the half of it.
-const FOLDERS: [&str; 4] = ["/usr/sbin", "/sbin", "/usr/bin", "/usr/local/sbin"];
 
 /// New connections that have to come in.
 #[derive(Clone, Debug)]
@@ -113,10 +111,6 @@ fn sources(wanted: &Wanted) -> Vec<Source> {
         }
     }
     sources
-}
-
-fn find(name: &str) -> Option<PathBuf> {
-    FOLDERS.iter().map(|folder| Path::new(folder).join(name)).find(|path| path.exists())
 }
 
 fn output(program: &Path, arguments: &[&str]) -> Result<String, String> {
