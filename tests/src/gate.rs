@@ -29,9 +29,6 @@ pub enum Kind {
     Nft,
 }
 
-/// The name of the table of [`Kind::Nft`].
-pub const TABLE: &str = "portcullis_test";
-
 /// A port that is excluded from the range of every [`Gate`].
 pub const EXCLUDED: u16 = 14_000;
 
@@ -100,7 +97,7 @@ impl Gate {
             }
             Kind::Nft => {
                 let plan = Plan { limits, ..plan(addresses, interface, None) };
-                let filter = NftFilter::new(&plan, TABLE).expect("the kernel takes it");
+                let filter = NftFilter::new(&plan).expect("the kernel takes it");
                 Self { filter: Box::new(filter), kind, behind: Behind::Ports(RefCell::default()) }
             }
         }
@@ -161,6 +158,18 @@ impl Gate {
             Behind::Ports(ports) => accept(&ports.borrow()[&endpoint]),
             Behind::Steering(steered) => accept(steered.listener(endpoint.ip())),
         }
+    }
+
+    /// Takes all connections to `endpoint` that wait, and lets go of them.
+    ///
+    /// # Panics
+    /// Nobody listens there, as where connections are steered.
+    pub fn take_all(&self, endpoint: SocketAddr) {
+        let Behind::Ports(ports) = &self.behind else { panic!("nobody listens at {endpoint}") };
+        let listener = &ports.borrow()[&endpoint];
+        listener.set_nonblocking(true).expect("an option");
+        while listener.accept().is_ok() {}
+        listener.set_nonblocking(false).expect("an option");
     }
 
     /// Where the listeners are that is steered to.

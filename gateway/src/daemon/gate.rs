@@ -8,7 +8,7 @@ use tracing::{info, warn};
 use crate::broker::Doors;
 use crate::config::{Backend, Config};
 use crate::kernel::address::carriers;
-use crate::kernel::filter::nft::{NftFilter, table_name};
+use crate::kernel::filter::nft::{NftFilter, clear, table_name};
 use crate::kernel::filter::none::NoFilter;
 use crate::kernel::filter::{self, FilterError};
 use crate::kernel::hook::Hooks;
@@ -44,6 +44,12 @@ impl Front {
 
 /// The best that is wanted and works here.
 pub(super) async fn choose_filter(config: &Config) -> anyhow::Result<Front> {
+    let front = choose(config).await?;
+    clear(&table_name(&config.addresses, &config.range), front.filter.name() == "nft");
+    Ok(front)
+}
+
+async fn choose(config: &Config) -> anyhow::Result<Front> {
     if config.backend == Backend::None {
         return Ok(Front::nothing());
     }
@@ -51,11 +57,11 @@ pub(super) async fn choose_filter(config: &Config) -> anyhow::Result<Front> {
     match config.backend {
         Backend::None => Ok(Front::nothing()),
         Backend::Ebpf => ebpf(&plan).context("filter.backend = \"ebpf\""),
-        Backend::Nft => nft(&plan, config).context("filter.backend = \"nft\""),
+        Backend::Nft => nft(&plan).context("filter.backend = \"nft\""),
         Backend::Auto => {
             let found = ebpf(&plan).or_else(|error| {
                 warn!(%error, "no filter in eBPF: nftables is tried");
-                nft(&plan, config)
+                nft(&plan)
             });
             Ok(found.unwrap_or_else(|error| {
                 warn!(%error, "no filter: broker ports are plain listeners");
@@ -75,8 +81,8 @@ fn ebpf(plan: &Plan) -> Result<Front, FilterError> {
     Ok(Front { filter: Box::new(filter), hooks: Some(hooks), steering: steering.ok() })
 }
 
-fn nft(plan: &Plan, config: &Config) -> Result<Front, FilterError> {
-    let filter = NftFilter::new(plan, &table_name(&config.state_dir))?;
+fn nft(plan: &Plan) -> Result<Front, FilterError> {
+    let filter = NftFilter::new(plan)?;
     Ok(Front { filter: Box::new(filter), hooks: None, steering: None })
 }
 

@@ -6,8 +6,7 @@ mod ruleset;
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
-use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::ops::RangeInclusive;
 
 use sha2::{Digest, Sha256};
 use tracing::warn;
@@ -33,24 +32,53 @@ pub struct NftFilter {
     generations: HashMap<SocketAddr, u32>,
 }
 
-/// The name of the table of the daemon whose state folder is `folder`: the same after a crash, and another
-/// one for another daemon of this machine.
-pub fn table_name(folder: &Path) -> String {
-    let folder = std::fs::canonicalize(folder).unwrap_or_else(|_| folder.to_owned());
-    let hash = Sha256::digest(folder.as_os_str().as_bytes());
-    let digits: String = hash.iter().take(4).map(|byte| format!("{byte:02x}")).collect();
-    format!("portcullis_{digits}")
+/// What the names of all such tables begin with.
+const PREFIX: &str = "portcullis_";
+
+/// The name of the table that judges `range` of `addresses`: the same after a crash, so that what a dead daemon
+/// left is replaced, and another one for other addresses or ports of this machine.
+pub fn table_name(addresses: &[IpAddr], range: &RangeInclusive<u16>) -> String {
+    let mut addresses: Vec<_> = addresses.iter().map(IpAddr::to_string).collect();
+    addresses.sort();
+    let judged = format!("{} {}-{}", addresses.join(" "), range.start(), range.end());
+    let digits: String = Sha256::digest(judged).iter().take(4).map(|byte| format!("{byte:02x}")).collect();
+    format!("{PREFIX}{digits}")
+}
+
+/// Looks for tables that daemons left which were killed: a filter that nobody opens is a wall. `name` is
+/// removed, if it is there, unless it is `in_use`; others may belong to somebody who lives, and are told of.
+pub fn clear(name: &str, in_use: bool) {
+    // Without nft, or without the privilege to ask it, there is nobody who could have made one.
+    let objects = nft::list(&["tables", "inet"]).unwrap_or_default();
+    let tables = objects.iter().filter_map(|object| object["table"]["name"].as_str());
+    for table in tables.filter(|table| table.starts_with(PREFIX)) {
+        if table != name {
+            warn!(table, "another daemon filters here with nftables, or one that was killed left its table");
+        } else if !in_use {
+            warn!(table, "removing the table that a daemon left which was killed");
+            remove(table);
+        }
+    }
+}
+
+/// It is there no more, or that is told.
+fn remove(table: &str) {
+    let script = format!("delete table inet {table}\n");
+    if let Err(error) = nft::run(&format!("delete table inet {table}"), &script) {
+        warn!(%error, "the table of the filter stays");
+    }
 }
 
 impl NftFilter {
-    /// Makes the table `name` in the place of whatever has that name. All brokers are closed from then on.
+    /// Makes the table in the place of any that judges the same. All brokers are closed from then on.
     ///
     /// # Errors
     /// There is no nft, or it or the kernel refused.
-    pub fn new(plan: &Plan, name: &str) -> Result<Self, FilterError> {
+    pub fn new(plan: &Plan) -> Result<Self, FilterError> {
+        let name = table_name(&plan.addresses, &plan.range);
         let mut filter = Self {
-            name: name.to_owned(),
-            ruleset: ruleset::table(name, plan),
+            ruleset: ruleset::table(&name, plan),
+            name,
             addresses: plan.addresses.clone(),
             kept: ruleset::kept(plan),
             open: HashMap::new(),
@@ -127,12 +155,8 @@ impl NftFilter {
 
 impl Drop for NftFilter {
     fn drop(&mut self) {
-        if self.name.is_empty() {
-            return;
-        }
-        let script = format!("delete table inet {}\n", self.name);
-        if let Err(error) = nft::run(&format!("delete table inet {}", self.name), &script) {
-            warn!(%error, "the table of the filter stays");
+        if !self.name.is_empty() {
+            remove(&self.name);
         }
     }
 }
