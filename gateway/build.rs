@@ -5,7 +5,9 @@ use std::path::Path;
 use std::{env, fs};
 
 fn main() {
-    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the crate lies in the workspace");
+    // Asked when it runs: cargo keeps this program when the folder is moved or copied.
+    let folder = env::var_os("CARGO_MANIFEST_DIR").expect("cargo sets CARGO_MANIFEST_DIR");
+    let workspace = Path::new(&folder).parent().expect("the crate lies in the workspace");
     let made = workspace.join("target/embed/portcullis.bpf.o");
     let out = env::var_os("OUT_DIR").expect("cargo sets OUT_DIR");
     let embedded = Path::new(&out).join("portcullis.bpf.o");

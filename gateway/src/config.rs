@@ -26,9 +26,10 @@ mod raw;
 
 /// Every key, as written in the file. `filter.backend` is `PORTCULLIS_FILTER_BACKEND` in the
 /// environment.
-pub const KEYS: [&str; 50] = [
+pub const KEYS: [&str; 52] = [
     "broker_host",
     "addresses",
+    "address_interface",
     "interfaces",
     "state_dir",
     "stop_grace_s",
@@ -58,6 +59,7 @@ pub const KEYS: [&str; 50] = [
     "targets.secrets",
     "filter.backend",
     "filter.hook",
+    "filter.pins",
     "filter.source_per_s",
     "filter.source_burst",
     "filter.broker_per_s",
@@ -119,7 +121,10 @@ pub struct Config {
     pub broker_host: String,
     /// Broker addresses, at least one.
     pub addresses: Vec<IpAddr>,
-    /// Interfaces of the filter; empty for those that carry the addresses.
+    /// The interface that addresses are put on which are nowhere; `None` leaves them to somebody else.
+    pub address_interface: Option<String>,
+    /// Interfaces of the filter: names, and patterns as shells have them; empty for those that carry the
+    /// addresses.
     pub interfaces: Vec<String>,
     /// Where the daemon keeps its files.
     pub state_dir: PathBuf,
@@ -169,6 +174,8 @@ pub struct Config {
     pub backend: Backend,
     /// Which hook is wanted; `None` chooses.
     pub hook: Option<Hook>,
+    /// Where `kernel load` pins what outlives it.
+    pub pins: PathBuf,
     /// How fast the filter lets new connections in.
     pub filter_limits: FilterLimits,
     /// Certificate and key, if TLS is spoken at all.

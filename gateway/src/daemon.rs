@@ -26,8 +26,8 @@ use crate::control::events::{Event, Events};
 use crate::control::inventory::Inventory;
 use crate::control::lifecycle::{Lifecycle, Parts, Times};
 use crate::control::store::{Store, WallTime};
+use crate::kernel::address::Addresses;
 use crate::kernel::filter::Gate;
-use crate::kernel::hook::Hooks;
 use crate::metrics::Metrics;
 use crate::relay::core::{self, Hatch, Threads};
 use crate::relay::far::Reach;
@@ -39,10 +39,10 @@ use crate::relay::target::tcp::Destinations;
 use crate::tls;
 
 use control_port::ControlPort;
-use gate::{Front, choose_filter, open_doors};
+use gate::{Front, FrontHold, choose_filter, open_doors};
 
 mod control_port;
-mod gate;
+pub(crate) mod gate;
 mod observe;
 
 /// How often brokers that nobody uses are looked for.
@@ -90,6 +90,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
 struct Daemon {
     config: Config,
     _lock: File,
+    addresses: Addresses,
     store: Store,
     threads: Threads,
     /// Listeners that belong to no single broker.
@@ -97,7 +98,7 @@ struct Daemon {
     lifecycle: Arc<Lifecycle>,
     gate: Gate,
     keeper: JoinHandle<()>,
-    hooks: Option<Hooks>,
+    front: FrontHold,
     /// Records the ends of sessions.
     recorder: tokio::task::JoinHandle<()>,
     shared: Arc<Shared>,
@@ -120,6 +121,8 @@ impl Daemon {
             exclude: config.exclude.clone(),
             rest: config.rest,
         });
+        // Before whatever listens on them, and before the filter, which goes where they are.
+        let addresses = Addresses::start(&config.addresses, config.address_interface.as_deref()).await?;
         let api_port = ControlPort::bind("the API", &config.api, handshake.as_ref()).await?;
         let metrics_port = ControlPort::bind("metrics", &config.metrics, handshake.as_ref()).await?;
 
@@ -150,7 +153,7 @@ impl Daemon {
 
         let front = choose_filter(&config).await?;
         let (hook, backend) = (front.hook(), front.filter.name());
-        let Front { filter, hooks, steering } = front;
+        let Front { filter, steering, hold, seats } = front;
         let (doors, hatches) = open_doors(cores, steering)?;
         let steering = doors.name();
         info!(backend, hook, steering, "the gate stands");
@@ -174,7 +177,8 @@ impl Daemon {
 
         let stop = watch::Sender::new(false);
         let labels = [("backend", backend.into()), ("hook", hook.clone()), ("steering", steering.into())];
-        let observe = observe::routes(&metrics, labels, sessions, gate.clone());
+        let (seats_too, addresses_too) = (seats.clone(), addresses.view());
+        let observe = observe::routes(&metrics, labels, sessions, gate.clone(), seats_too, addresses_too);
         let api = Api {
             lifecycle: lifecycle.clone(),
             store: store.clone(),
@@ -185,6 +189,7 @@ impl Daemon {
             key,
             about: Arc::new(About { backend, hook: hook.clone(), steering, started_at: WallTime::now() }),
             gate: gate.clone(),
+            seats,
             metrics: metrics.clone(),
         };
         if config.reveal_passwords {
@@ -205,13 +210,14 @@ impl Daemon {
         Ok(Self {
             config,
             _lock: lock,
+            addresses,
             store,
             threads,
             hatches,
             lifecycle,
             gate,
             keeper,
-            hooks,
+            front: hold,
             recorder,
             shared,
             servers,
@@ -254,7 +260,8 @@ impl Daemon {
         if timeout(Duration::from_secs(2), keeper).await.is_err() {
             warn!("the kernel lets go of the filter when the process ends");
         }
-        drop(self.hooks);
+        self.front.stop().await;
+        self.addresses.withdraw().await;
         info!(seconds = began.elapsed().as_secs_f32(), "stopped");
     }
 }

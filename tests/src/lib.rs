@@ -13,6 +13,7 @@ pub mod gate;
 pub mod gateway;
 pub mod namespace;
 pub mod pattern;
+pub mod pins;
 pub mod process;
 pub mod prometheus;
 pub mod qemu;
@@ -24,6 +25,7 @@ pub mod tigervnc;
 pub mod tls;
 pub mod transfer;
 pub mod websocket;
+pub mod wiretap;
 
 use std::time::{Duration, Instant};
 

@@ -1,7 +1,7 @@
 //! Network namespaces of a test's own.
 
 use std::fs::File;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 use std::thread;
 
@@ -42,6 +42,17 @@ pub fn hide(paths: &[&str]) {
     }
 }
 
+/// Mounts a bpffs at `folder`, for this thread and what it starts, as [`hide`] does.
+///
+/// # Panics
+/// The system refuses.
+pub fn mount_bpffs(folder: &Path) {
+    unshare(CloneFlags::CLONE_NEWNS).expect("a mount namespace");
+    let nothing: Option<&str> = None;
+    mount(nothing, "/", nothing, MsFlags::MS_REC | MsFlags::MS_PRIVATE, nothing).expect("mounts apart");
+    mount(Some("bpf"), folder, Some("bpf"), MsFlags::empty(), nothing).expect("a bpffs");
+}
+
 /// Another namespace, joined to that of the caller by a veth pair: `out` here, `in` there.
 ///
 /// Addresses: 10.77.0.1/24 and fd00:77::1/64 here, .2 and ::2 there.
@@ -79,24 +90,32 @@ impl Neighbour {
             std::process::id(),
             std::os::fd::AsRawFd::as_raw_fd(&file)
         ));
-        let place_name = held.to_str().expect("a path").to_owned();
-        run("ip", &["link", "add", "out", "type", "veth", "peer", "name", "in", "netns", &place_name]);
+        drop(done);
+        thread.join().expect("the thread ends");
+        let neighbour = Self { place: held, _file: file };
+        neighbour.inside(|| run("ip", &["link", "set", "lo", "up"]));
+        neighbour.join();
+        neighbour
+    }
+
+    /// Makes the pair, with its addresses: the first, or another after `out` was deleted.
+    ///
+    /// # Panics
+    /// The system refuses.
+    pub fn join(&self) {
+        let place = self.place.to_str().expect("a path");
+        run("ip", &["link", "add", "out", "type", "veth", "peer", "name", "in", "netns", place]);
         // `nodad`: an address that is still tentative cannot be used for two seconds.
         for (address, length) in HERE.iter().zip(["24", "64"]) {
             add_address("out", address, length);
         }
         run("ip", &["link", "set", "out", "up"]);
-        drop(done);
-        thread.join().expect("the thread ends");
-        let neighbour = Self { place: held, _file: file };
-        neighbour.inside(|| {
-            run("ip", &["link", "set", "lo", "up"]);
+        self.inside(|| {
             for (address, length) in THERE.iter().zip(["24", "64"]) {
                 add_address("in", address, length);
             }
             run("ip", &["link", "set", "in", "up"]);
         });
-        neighbour
     }
 
     /// Runs `body` over there, on a thread of its own.
@@ -122,7 +141,11 @@ impl Default for Neighbour {
     }
 }
 
-fn add_address(link: &str, address: &str, length: &str) {
+/// Puts an address on `link`, at once.
+///
+/// # Panics
+/// The system refuses.
+pub fn add_address(link: &str, address: &str, length: &str) {
     let with_length = format!("{address}/{length}");
     if address.contains(':') {
         run("ip", &["address", "add", &with_length, "dev", link, "nodad"]);

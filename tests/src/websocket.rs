@@ -51,6 +51,21 @@ pub fn connect_from(address: &str, endpoint: SocketAddr) -> TcpStream {
     try_connect_from(address.parse().expect("an address"), endpoint).expect("the port is open")
 }
 
+/// Begins to connect from `address` to `endpoint`, and waits for nothing.
+///
+/// # Panics
+/// There is no such address here.
+pub fn begin_from(address: &str, endpoint: SocketAddr) -> socket2::Socket {
+    let domain = socket2::Domain::for_address(endpoint);
+    let socket = socket2::Socket::new(domain, socket2::Type::STREAM, None).expect("a socket");
+    let address: IpAddr = address.parse().expect("an address");
+    socket.bind(&SocketAddr::new(address, 0).into()).expect("an address of this machine");
+    socket.set_nonblocking(true).expect("an option");
+    // "In progress" is what is wanted; anything else shows in what the caller looks at.
+    let _ = socket.connect(&endpoint.into());
+    socket
+}
+
 fn try_connect_from(address: IpAddr, endpoint: SocketAddr) -> std::io::Result<TcpStream> {
     let socket = socket2::Socket::new(socket2::Domain::for_address(endpoint), socket2::Type::STREAM, None)?;
     socket.bind(&SocketAddr::new(address, 0).into())?;

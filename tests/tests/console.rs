@@ -2,6 +2,7 @@
 
 use nix::sys::signal::Signal;
 use portcullis_tests::browser::{self, Browser};
+use portcullis_tests::console::Console;
 use portcullis_tests::gateway::Gateway;
 use portcullis_tests::namespace::in_namespace;
 use portcullis_tests::qemu::{self, Machine, same_picture};
@@ -41,6 +42,7 @@ fn the_browser_shows_the_screen_of_the_machine() {
             let again = same_picture(&mut machine, || browser.screen());
             (again == once).then_some(again)
         });
+        browser.shot("real-menu");
 
         // A key changes the screen of the machine, and with it the page.
         browser.press("c");
@@ -252,5 +254,38 @@ fn the_password_of_the_machine_stays_inside() {
         for text in [gateway.log(), gateway.api().get("/v1/instances").1.to_string()] {
             assert!(!text.contains("secret12"), "{text}");
         }
+    });
+}
+
+/// The gateway does not try again before its time is over; a try before that would be told the same.
+#[test]
+fn a_try_that_is_of_no_use_is_not_offered() {
+    if !all_is_here() {
+        return;
+    }
+    in_namespace(|| {
+        let folder = tempfile::tempdir().expect("a folder");
+        let gateway = Gateway::start(folder.path(), "ebpf", &[]);
+        let console = Console::start();
+        let body = serde_json::json!({
+            "host": "127.0.0.1", "graphics_port": console.port(), "graphics_protocol": "vnc",
+            "graphics_passwd": "wrong",
+        });
+        assert_eq!(gateway.api().put("/v1/instances/i-locked", &body).0, 201);
+        let broker = gateway.open_again("i-locked");
+        let mut browser = Browser::open(&console_url(&broker));
+        browser.wait_state("failed");
+        browser.wait_text("#progress", "You may try again in");
+        assert_eq!(browser.count("#again:disabled"), 1);
+        browser.shot("real-held");
+        browser.is_accessible("a try that is kept back");
+
+        // The click waits until the button may be pressed, and then somebody has put it right.
+        console.let_in(true);
+        browser.click("#again");
+        wait_for("the next try", || (console.tries() == 2).then_some(()));
+        browser.wait_state("connecting");
+        assert!(!browser.shows("#progress"));
+        assert_eq!(browser.faults(), Vec::<serde_json::Value>::new());
     });
 }

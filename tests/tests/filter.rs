@@ -1,6 +1,7 @@
 //! What is special about the filter in eBPF: steering, and that nothing stays attached. What it judges is
 //! in `contract.rs`, as for every mechanism.
 
+use std::io::{Read, Write};
 use std::net::TcpStream;
 
 use aya::programs::{SchedClassifier, TcAttachType};
@@ -10,6 +11,7 @@ use portcullis_ebpf::verdict::Verdict;
 use portcullis_tests::gate::{Gate, Kind, at, connect, plan, talks};
 use portcullis_tests::gateway::ADDRESS;
 use portcullis_tests::namespace::{HERE, Neighbour, in_namespace};
+use portcullis_tests::process::run;
 use portcullis_tests::{PATIENCE, require};
 
 /// Over a veth pair, from another namespace, as clients come.
@@ -57,6 +59,32 @@ fn an_open_port_is_steered_with_native_xdp() {
     if require::kernel() {
         an_open_port_is_steered(Hook::Xdp);
     }
+}
+
+#[test]
+fn native_xdp_takes_packets_of_many_buffers() {
+    if !require::kernel() {
+        return;
+    }
+    in_namespace(|| {
+        let neighbour = Neighbour::new();
+        // More than one buffer of a driver holds.
+        run("ip", &["link", "set", "out", "mtu", "9000"]);
+        neighbour.inside(|| run("ip", &["link", "set", "in", "mtu", "9000"]));
+        let mut gate = Gate::new(Kind::Ebpf(Hook::Xdp), &[HERE[0]], "out");
+        let endpoint = at(HERE[0], 10_001);
+        gate.drops(&neighbour, endpoint, Verdict::Closed);
+        gate.open(endpoint);
+        let mut client = neighbour.inside(|| connect(endpoint));
+        let (mut server, _) = gate.accept(endpoint);
+        let sent: Vec<u8> = (0..1_000_000_u32).map(|at| (at % 251) as u8).collect();
+        let mut received = vec![0; sent.len()];
+        std::thread::scope(|threads| {
+            threads.spawn(|| client.write_all(&sent).expect("writes"));
+            server.read_exact(&mut received).expect("reads");
+        });
+        assert!(received == sent, "bytes differ");
+    });
 }
 
 #[test]

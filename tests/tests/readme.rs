@@ -20,6 +20,7 @@ behind_every_gate!(the_calls_of_the_readme_do_what_it_says);
 
 const README: &str = include_str!("../../README.md");
 const CHINESE: &str = include_str!("../../README.zh-CN.md");
+const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 const SAMPLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/portcullis.toml");
 
 /// The commands of the fenced blocks that hold calls by curl, with the lines that belong together.
@@ -103,6 +104,52 @@ fn fenced(text: &str) -> Vec<Vec<String>> {
 fn prose(text: &str) -> impl Iterator<Item = &str> {
     text.split("\n```").step_by(2).flat_map(str::lines)
 }
+
+/// What is linked to: a heading of the same page, or a file.
+#[test]
+fn what_is_linked_to_is_there() {
+    for text in [README, CHINESE] {
+        let anchors: Vec<_> = prose(text).filter_map(anchor).collect();
+        let links: Vec<_> = prose(text).flat_map(links).collect();
+        assert!(links.len() > 5, "{links:?}");
+        for link in links {
+            let is_there = match link.strip_prefix('#') {
+                Some(heading) => anchors.iter().any(|anchor| anchor == heading),
+                None => Path::new(ROOT).join(link).is_file(),
+            };
+            assert!(is_there, "{link}");
+        }
+    }
+}
+
+fn links(line: &str) -> impl Iterator<Item = &str> {
+    line.split("](").skip(1).filter_map(|rest| rest.split(')').next())
+}
+
+/// What a link to a heading has behind its `#`.
+fn anchor(line: &str) -> Option<String> {
+    let (_, title) = line.strip_prefix('#')?.split_once(' ')?;
+    let kept = title.chars().filter(|sign| sign.is_alphanumeric() || [' ', '-'].contains(sign));
+    Some(kept.collect::<String>().to_lowercase().replace(' ', "-"))
+}
+
+/// They are as the browser tests make them (ARCHITECTURE.md says which), of the whole window.
+#[test]
+fn the_pictures_are_of_our_pages() {
+    for text in [README, CHINESE] {
+        let pictures: Vec<_> = prose(text).flat_map(links).filter(|link| link.ends_with(".png")).collect();
+        assert_eq!(pictures, ["deploy/pictures/console.png", "deploy/pictures/dashboard.png"]);
+        for picture in pictures {
+            let bytes = std::fs::read(Path::new(ROOT).join(picture)).expect("a file");
+            assert!(bytes.starts_with(b"\x89PNG\r\n\x1a\n\0\0\0\x0dIHDR"), "{picture}");
+            assert_eq!(bytes[16..24], WINDOW, "{picture}");
+            assert!(bytes.len() < 150_000, "{picture}: {} bytes", bytes.len());
+        }
+    }
+}
+
+/// Width and height of the browser's window on a desk, as a PNG has them (PNG specification section 11.2.1).
+const WINDOW: [u8; 8] = (1280_u64 << 32 | 800).to_be_bytes();
 
 /// The level of each heading.
 fn headings(text: &str) -> Vec<usize> {

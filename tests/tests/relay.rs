@@ -8,7 +8,7 @@ use portcullis_tests::namespace::{HERE, Neighbour, in_namespace};
 use portcullis_tests::process::{anonymous_memory, descriptors};
 use portcullis_tests::target::{Target, connect};
 use portcullis_tests::websocket::{
-    bare, closed, connect_from, echoes, frame, open, open_on, open_with, talk,
+    bare, begin_from, closed, connect_from, echoes, frame, open, open_on, open_with, talk,
 };
 use portcullis_tests::{PATIENCE, behind_every_gate, behind_nftables, pattern, require, transfer, wait_for};
 use tokio_tungstenite::tungstenite::Message;
@@ -44,6 +44,7 @@ behind_nftables!(
     every_byte_of_64_mib_arrives_both_ways,
     a_ticket_lets_one_session_in,
     a_session_is_listed_and_killed,
+    a_broker_may_need_no_ticket,
     the_targets_end_is_a_normal_close,
     the_page_and_its_parts_are_served,
 );
@@ -223,14 +224,28 @@ fn a_broker_may_need_no_ticket(backend: &str) {
     let broker = Broker::read(answer);
     let mut socket = open_with(broker.endpoint, None).expect("no ticket needed");
     echoes(&mut socket, b"hello");
-    let other = connect_from("127.0.0.9", broker.endpoint);
-    assert_eq!(open_on(other, broker.endpoint, None).err(), Some((403, "wrong_source".into())));
-    let other = connect_from("127.0.0.9", broker.endpoint);
-    assert_eq!(
-        open_on(other, broker.endpoint, Some(&broker.token)).err(),
-        Some((403, "wrong_source".into()))
-    );
     assert_eq!(open_with(broker.endpoint, Some("0000")).err(), Some((403, "wrong_ticket".into())));
+    if backend != "none" {
+        nobody_else_hears_of_it(&gateway, &broker);
+        return;
+    }
+    for token in [None, Some(broker.token.as_str())] {
+        let other = connect_from("127.0.0.9", broker.endpoint);
+        assert_eq!(open_on(other, broker.endpoint, token).err(), Some((403, "wrong_source".into())));
+    }
+}
+
+/// The filter drops what comes from outside of a broker's `client`, and counts it for the broker.
+fn nobody_else_hears_of_it(gateway: &Gateway, broker: &Broker) {
+    let counted = || gateway.api().get(&format!("/v1/brokers/{}", broker.id)).1["connections"].clone();
+    let before = counted();
+    assert!(before["open"].as_u64().is_some_and(|open| open >= 2), "{before}");
+    assert_eq!((&before["wrong_source"], &before["expired"]), (&0.into(), &0.into()));
+    let attempt = begin_from("127.0.0.9", broker.endpoint);
+    wait_for("a count", || (counted()["wrong_source"] != before["wrong_source"]).then_some(()));
+    assert_eq!(counted()["open"], before["open"]);
+    assert!(attempt.take_error().expect("an option").is_none() && attempt.peer_addr().is_err());
+    assert!(gateway.metric("portcullis_filter_packets_total{verdict=\"wrong_source\"}") >= 1.0);
 }
 
 fn a_console_with_a_password_has_to_speak_vnc(backend: &str) {
@@ -528,7 +543,8 @@ fn a_page_can_ask_for_the_status_of_its_console(backend: &str) {
     assert_eq!(open(&broker).err(), Some((502, "target_refused".into())));
     // Somebody without a ticket does not overwrite what its holder wants to know.
     assert_eq!(open_with(broker.endpoint, Some("0000")).err(), Some((403, "wrong_ticket".into())));
-    assert_eq!(status(&broker.token).1["last_refusal"]["code"], "target_refused");
+    let last = &status(&broker.token).1["last_refusal"];
+    assert_eq!((&last["code"], &last["retry_after_s"]), (&"target_refused".into(), &serde_json::Value::Null));
     // Asking used nothing up.
     let _console = std::net::TcpListener::bind(("127.0.0.1", port)).expect("binds");
     let _socket = open(&broker).expect("a session");

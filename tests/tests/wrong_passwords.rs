@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use portcullis_tests::console::Console;
-use portcullis_tests::gateway::{Broker, Gateway};
+use portcullis_tests::gateway::{Broker, Gateway, agent, call};
 use portcullis_tests::target::connect;
 use portcullis_tests::websocket::{closed, open, talk};
 use portcullis_tests::{PATIENCE, behind_every_gate};
@@ -48,6 +48,14 @@ fn is_refused(broker: &Broker) -> u64 {
     seconds.parse().expect("seconds")
 }
 
+/// What a page is told, which cannot read the answer itself.
+fn status(broker: &Broker) -> serde_json::Value {
+    let request = agent().get(format!("http://{}/status", broker.endpoint));
+    let (status, text) = call(request.header("Authorization", format!("Bearer {}", broker.token)).call());
+    assert_eq!(status, 200, "{text}");
+    serde_json::from_str(&text).expect("JSON")
+}
+
 fn a_wrong_password_is_not_tried_over_and_over(backend: &str) {
     let (_folder, gateway) = gateway(backend);
     let console = Console::start();
@@ -55,6 +63,9 @@ fn a_wrong_password_is_not_tried_over_and_over(backend: &str) {
     put(&gateway, "i-2", console.port(), "wrong");
     let (broker, other) = (gateway.open_again("i-1"), gateway.open_again("i-2"));
     assert_eq!(is_refused(&broker), 5);
+    let last = &status(&broker)["last_refusal"];
+    assert_eq!(last["code"], "target_password", "{last}");
+    assert!((1..=5).contains(&last["retry_after_s"].as_u64().expect("seconds")), "{last}");
     // The same place by another name is the same place. On a machine under load, the wait may be over.
     let mut waits = Vec::new();
     while console.tries() == 1 && waits.len() < 10 {

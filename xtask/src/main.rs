@@ -6,6 +6,8 @@ mod build;
 mod check;
 mod exec;
 mod family;
+mod load;
+mod root;
 mod run;
 mod scratch;
 mod setup;
@@ -31,6 +33,8 @@ struct Cli {
 enum Task {
     Setup(setup::Options),
     Build(build::Options),
+    Load(load::Load),
+    Unload(load::Unload),
     Check(check::Options),
     Test(test::Options),
     Run(run::Options),
@@ -42,6 +46,8 @@ fn main() -> ExitCode {
     let outcome = signals::watch().and_then(|()| match cli.task {
         Task::Setup(options) => setup::run(&options),
         Task::Build(options) => build::run(&options),
+        Task::Load(options) => load::load(&options),
+        Task::Unload(options) => load::unload(&options),
         Task::Check(options) => check::run(&options),
         Task::Test(options) => test::run(&options),
         Task::Run(options) => run::run(&options),

@@ -80,6 +80,15 @@ pub struct Admission {
     pub window: Duration,
 }
 
+/// Why a client was not let in.
+#[derive(Clone, Copy, Debug)]
+pub struct LastRefusal {
+    /// Why.
+    pub why: Refusal,
+    /// A try before is of no use, if that is known.
+    pub not_before: Option<Instant>,
+}
+
 /// The promise that one address and port lead to one instance's console.
 #[derive(Debug)]
 pub struct Broker {
@@ -99,7 +108,7 @@ pub struct Broker {
     /// When it is over if nobody uses it.
     expires: Mutex<Instant>,
     used: AtomicBool,
-    last_refusal: Mutex<Option<Refusal>>,
+    last_refusal: Mutex<Option<LastRefusal>>,
     stop: watch::Sender<Option<Stop>>,
 }
 
@@ -217,12 +226,12 @@ impl Broker {
 
     /// Why the last client with a good ticket was not let in. A browser cannot see the answer to a
     /// failed upgrade; its page asks for it afterwards, by the same ticket.
-    pub fn last_refusal(&self) -> Option<Refusal> {
+    pub fn last_refusal(&self) -> Option<LastRefusal> {
         *lock(&self.last_refusal)
     }
 
     /// Notes why a client was not let in, or that the last one was.
-    pub fn note_refusal(&self, refusal: Option<Refusal>) {
+    pub fn note_refusal(&self, refusal: Option<LastRefusal>) {
         *lock(&self.last_refusal) = refusal;
     }
 

@@ -3,7 +3,7 @@
 use clap::{Args, Subcommand};
 use serde_json::json;
 
-use crate::control::api::wire::{BrokerView, CreateBroker, CreatedBroker, TicketRule};
+use crate::control::api::wire::{BrokerView, ConnectionCounts, CreateBroker, CreatedBroker, TicketRule};
 
 use super::client::{Client, Failure, encode};
 use super::{print, say};
@@ -71,7 +71,7 @@ pub fn run(command: Command, client: &Client) -> Result<(), Failure> {
         }
         Command::Show { broker_id, json } => {
             let broker: BrokerView = client.get(&format!("/v1/brokers/{}", encode(&broker_id)))?;
-            if json { print(&broker)? } else { line(&broker) }
+            if json { print(&broker)? } else { details(&broker) }
         }
         Command::Close { broker_id, json } => {
             client.delete(&format!("/v1/brokers/{}", encode(&broker_id)))?;
@@ -88,4 +88,15 @@ fn line(broker: &BrokerView) {
         broker;
     let endpoint = std::net::SocketAddr::new(*broker_ip, *broker_port);
     say(format_args!("{broker_id} {endpoint} {instance_id} {graphics_protocol} {sessions} sessions"));
+}
+
+fn details(broker: &BrokerView) {
+    line(broker);
+    let Some(ConnectionCounts { open, wrong_source, expired, rate_limited }) = broker.connections else {
+        return;
+    };
+    say(format_args!(
+        "new connections: {open} let in, {wrong_source} from elsewhere, {expired} too late, {rate_limited} over \
+         a limit"
+    ));
 }

@@ -7,6 +7,7 @@ mod firewall;
 mod gate;
 mod kernel;
 mod limits;
+mod pinned;
 mod ports;
 mod privileges;
 mod socket_file;
@@ -144,7 +145,8 @@ fn examine(options: &Options) -> Report {
     if matches!(backend, Backend::Auto | Backend::Ebpf) {
         checks.push(kernel::btf(backend, would.backend == "ebpf"));
     }
-    if backend != Backend::None {
+    // What is pinned was loaded by somebody who had them.
+    if backend != Backend::None && !gate.iter().any(|check| check.name == pinned::PINS) {
         checks.push(privileges::capabilities(backend));
     }
     checks.extend(gate);

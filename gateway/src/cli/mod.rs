@@ -6,6 +6,7 @@ mod client;
 mod completions;
 mod doctor;
 mod instance;
+mod kernel;
 mod open;
 mod serve;
 mod session;
@@ -32,6 +33,9 @@ enum Command {
     Serve(serve::Options),
     /// Say what serve would run with on this machine, and what would make it better. Changes nothing.
     Doctor(doctor::Options),
+    /// Filter and steering in the kernel, apart from the daemon.
+    #[command(subcommand)]
+    Kernel(kernel::Command),
     /// Instances: the machines whose consoles are asked for.
     #[command(subcommand)]
     Instance(instance::Command),
@@ -56,6 +60,7 @@ pub fn main() -> ExitCode {
     let done = match arguments.command {
         Command::Serve(options) => serve::run(&options).map_err(Failure::Failed),
         Command::Doctor(options) => return doctor::run(&options),
+        Command::Kernel(command) => kernel::run(command),
         Command::Instance(command) => instance::run(command, &arguments.connection),
         Command::Broker(command) => {
             arguments.connection.client().and_then(|client| broker::run(command, &client))

@@ -14,6 +14,7 @@ use serde::Deserialize;
 use crate::broker::session::Limits;
 use crate::broker::web_origin::{NoOrigin, WebOrigin};
 use crate::kernel::hook::Hook;
+use crate::kernel::pins::FOLDER;
 
 use super::listen::{API, METRICS, RawListen};
 use super::{Backend, BrokerTls, Config, ConfigError, TlsFiles, default_state_dir, wrong};
@@ -24,6 +25,7 @@ use super::{Backend, BrokerTls, Config, ConfigError, TlsFiles, default_state_dir
 pub(super) struct Raw {
     broker_host: Option<String>,
     addresses: Vec<IpAddr>,
+    address_interface: Option<String>,
     interfaces: Vec<String>,
     state_dir: Option<PathBuf>,
     stop_grace_s: Option<u64>,
@@ -92,6 +94,7 @@ struct RawTargets {
 struct RawFilter {
     backend: Option<String>,
     hook: Option<String>,
+    pins: Option<PathBuf>,
     source_per_s: Option<u32>,
     source_burst: Option<u32>,
     broker_per_s: u32,
@@ -115,7 +118,8 @@ impl Raw {
         Ok(Config {
             broker_host,
             addresses,
-            interfaces: self.interfaces,
+            address_interface: self.address_interface.map(interface_name).transpose()?,
+            interfaces: interfaces(self.interfaces)?,
             state_dir: match self.state_dir {
                 Some(path) => path,
                 None => default_state_dir().ok_or_else(|| wrong("state_dir", "", "name a folder"))?,
@@ -171,6 +175,7 @@ impl Raw {
                 Some(other) => return Err(wrong("filter.hook", other, "auto, xdp, xdp-generic or tc")),
             },
             filter_limits: self.filter.limits()?,
+            pins: pins(self.filter.pins)?,
             broker_tls: self.tls.broker_ports(tls.is_some())?,
             api: self.api.meant(&API, tls.is_some())?,
             metrics: self.metrics.meant(&METRICS, tls.is_some())?,
@@ -199,6 +204,14 @@ impl Raw {
             return Err(wrong("addresses", &addresses, "name at least one broker address, or broker_host"));
         }
         Ok(addresses)
+    }
+}
+
+/// Names of interfaces have at most 15 bytes (netdevice(7)).
+fn interface_name(name: String) -> Result<String, ConfigError> {
+    match name.len() {
+        1..=15 => Ok(name),
+        _ => Err(wrong("address_interface", name, "the name of an interface, as `ip link` shows it")),
     }
 }
 
@@ -243,6 +256,22 @@ pub(super) fn positive(key: &'static str, value: Option<u64>, default: u64) -> R
     match seconds(key, value, default)? {
         Duration::ZERO => Err(wrong(key, 0, "at least 1")),
         time => Ok(time),
+    }
+}
+
+fn interfaces(patterns: Vec<String>) -> Result<Vec<String>, ConfigError> {
+    let wrongly = patterns.iter().find(|pattern| glob::Pattern::new(pattern).is_err());
+    match wrongly {
+        Some(pattern) => Err(wrong("interfaces", pattern, "names, or patterns like eth*")),
+        None => Ok(patterns),
+    }
+}
+
+fn pins(folder: Option<PathBuf>) -> Result<PathBuf, ConfigError> {
+    match folder {
+        None => Ok(FOLDER.into()),
+        Some(folder) if folder.is_absolute() && folder.parent().is_some() => Ok(folder),
+        Some(folder) => Err(wrong("filter.pins", folder, "a folder's whole path, on bpffs")),
     }
 }
 

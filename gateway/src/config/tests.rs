@@ -182,6 +182,10 @@ fn what_is_wrong_is_said() {
             "addresses = [\"127.0.80.1\"]\nsession.bytes_per_s = 1000",
             "session.bytes_per_s = 1000: at least 4096, or 0 for no limit",
         ),
+        (
+            "addresses = [\"127.0.80.1\"]\naddress_interface = \"\"",
+            "address_interface = \"\": the name of an interface",
+        ),
         ("cores = 300\naddresses = [\"127.0.80.1\"]", "cores = 300: at most 256"),
     ] {
         let error = parse(text).expect_err(text).to_string();

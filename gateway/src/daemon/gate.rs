@@ -1,19 +1,24 @@
 //! The gate: which filter there is, and who listens behind it.
 
+use std::fs::File;
 use std::sync::Arc;
 
 use anyhow::Context;
-use tracing::{info, warn};
+use aya::programs::links::FdLink;
+use tokio::sync::watch;
+use tracing::{error, info, warn};
 
 use crate::broker::Doors;
 use crate::config::{Backend, Config};
-use crate::kernel::address::carriers;
+use crate::kernel::filter::ebpf::EbpfFilter;
 use crate::kernel::filter::nft::{NftFilter, clear, table_name};
 use crate::kernel::filter::none::NoFilter;
 use crate::kernel::filter::{self, FilterError};
-use crate::kernel::hook::Hooks;
+use crate::kernel::hook::Interface;
+use crate::kernel::interfaces::{Follower, Hold, Seat, Wanted};
 use crate::kernel::load::{Loaded, load};
 use crate::kernel::object::Plan;
+use crate::kernel::pins::{self, Adopted};
 use crate::kernel::steering::Steering;
 use crate::relay::core::{Cores, Hatch};
 use crate::relay::listener::ports::Ports as PortDoors;
@@ -22,21 +27,70 @@ use crate::relay::listener::steering::{Pair, Steered};
 /// What stands in front of the listeners.
 pub(super) struct Front {
     pub filter: Box<dyn filter::Backend>,
-    /// Where the filter of this process is attached; detached when dropped.
-    pub hooks: Option<Hooks>,
     pub steering: Option<Steering>,
+    pub hold: FrontHold,
+    pub seats: watch::Receiver<Vec<Seat>>,
+}
+
+/// What must be held for the front to stand.
+#[derive(Default)]
+pub(super) struct FrontHold {
+    follower: Option<Follower>,
+    _steering: Option<FdLink>,
+    /// Pins that nobody else may use meanwhile.
+    _pins: Option<File>,
+}
+
+impl FrontHold {
+    /// Detaches what this process attached.
+    pub async fn stop(self) {
+        if let Some(follower) = self.follower {
+            follower.stop().await;
+        }
+    }
 }
 
 impl Front {
     /// Broker ports are what the listeners make of them.
     fn nothing() -> Self {
-        Self { filter: Box::new(NoFilter), hooks: None, steering: None }
+        Self::on_ports(Box::new(NoFilter))
+    }
+
+    /// A socket for each broker, behind `filter`, which looks after itself.
+    fn on_ports(filter: Box<dyn filter::Backend>) -> Self {
+        let (_, seats) = watch::channel(Vec::new());
+        Self { filter, steering: None, hold: FrontHold::default(), seats }
+    }
+
+    /// A filter that is attached by somebody, and followed from now on.
+    fn of(
+        filter: EbpfFilter,
+        mut steering: Option<Steering>,
+        mut hold: Hold,
+        config: &Config,
+        interfaces: &[Interface],
+        pins: Option<File>,
+    ) -> anyhow::Result<Self> {
+        let seats = hold.seat(interfaces)?;
+        for seat in &seats {
+            let interface = seat.interface.name.as_str();
+            match &seat.hook {
+                Ok(hook) => info!(interface, hook = hook.name(), "filter attached"),
+                Err(error) => error!(interface, error, "no filter"),
+            }
+        }
+        let follower = Follower::start(wanted(config), hold, seats).context("listen to netlink")?;
+        let seats = follower.seats();
+        let link = steering.as_mut().and_then(Steering::take_link);
+        let hold = FrontHold { follower: Some(follower), _steering: link, _pins: pins };
+        Ok(Self { filter: Box::new(filter), steering, hold, seats })
     }
 
     /// The name of the hook in logs and metrics; `-` for none.
     pub fn hook(&self) -> String {
-        let hooks = self.hooks.iter().flat_map(Hooks::list);
-        let mut names: Vec<_> = hooks.map(|(_, hook)| hook.name()).collect();
+        let seats = self.seats.borrow();
+        let mut names: Vec<_> =
+            seats.iter().filter_map(|seat| Some(seat.hook.as_ref().ok()?.name())).collect();
         names.dedup();
         if names.is_empty() { "-".into() } else { names.join(",") }
     }
@@ -53,58 +107,58 @@ async fn choose(config: &Config) -> anyhow::Result<Front> {
     if config.backend == Backend::None {
         return Ok(Front::nothing());
     }
-    let plan = plan(config).await?;
-    match config.backend {
-        Backend::None => Ok(Front::nothing()),
-        Backend::Ebpf => ebpf(&plan).context("filter.backend = \"ebpf\""),
-        Backend::Nft => nft(&plan).context("filter.backend = \"nft\""),
-        Backend::Auto => {
-            let found = ebpf(&plan).or_else(|error| {
-                warn!(%error, "no filter in eBPF: nftables is tried");
-                nft(&plan)
-            });
-            Ok(found.unwrap_or_else(|error| {
+    // An address that nobody has, or an interface that is not there, is a mistake that must not end in "no
+    // filter".
+    let interfaces = wanted(config).find_all().await.context("interfaces")?;
+    let plan = plan(config, &interfaces);
+    if config.backend == Backend::Nft {
+        return nft(&plan).context("filter.backend = \"nft\"");
+    }
+    // A filter that is pinned is in force whatever is done here, so pins that cannot be used are no reason to
+    // go on without.
+    if let Some(Adopted { filter, steering, folder, lock }) = pins::adopt(&config.pins, &plan)? {
+        info!(pins = %folder.display(), "filter and steering are pinned");
+        return Front::of(filter, steering, Hold::Pinned(folder), config, &interfaces, Some(lock));
+    }
+    match load(&plan) {
+        Ok(Loaded { filter, hooks, steering }) => {
+            let steering = steering
+                .inspect_err(|error| warn!(%error, "no steering: every broker gets a socket of its own"));
+            Front::of(filter, steering.ok(), Hold::Own(hooks), config, &interfaces, None)
+        }
+        Err(error) if config.backend == Backend::Auto => {
+            warn!(%error, "no filter in eBPF: nftables is tried");
+            Ok(nft(&plan).unwrap_or_else(|error| {
                 warn!(%error, "no filter: broker ports are plain listeners");
                 Front::nothing()
             }))
         }
+        Err(error) => Err(error).context("filter.backend = \"ebpf\""),
     }
-}
-
-fn ebpf(plan: &Plan) -> Result<Front, FilterError> {
-    let Loaded { filter, hooks, steering } = load(plan)?;
-    for (interface, hook) in hooks.list() {
-        info!(interface, hook = hook.name(), "filter attached");
-    }
-    let steering =
-        steering.inspect_err(|error| warn!(%error, "no steering: every broker gets a socket of its own"));
-    Ok(Front { filter: Box::new(filter), hooks: Some(hooks), steering: steering.ok() })
 }
 
 fn nft(plan: &Plan) -> Result<Front, FilterError> {
-    let filter = NftFilter::new(plan)?;
-    Ok(Front { filter: Box::new(filter), hooks: None, steering: None })
+    Ok(Front::on_ports(Box::new(NftFilter::new(plan)?)))
 }
 
-/// What the filter is to judge, and where. An address that nobody has, or an interface that is not there,
-/// is a mistake that must not end in "no filter".
-async fn plan(config: &Config) -> anyhow::Result<Plan> {
-    let interfaces = match config.interfaces.as_slice() {
-        [] => carriers(&config.addresses).await.context("interfaces")?,
-        named => named.to_vec(),
-    };
-    for interface in &interfaces {
-        nix::net::if_::if_nametoindex(interface.as_str())
-            .with_context(|| format!("interfaces = [{interface:?}]: there is no such interface"))?;
+/// Which interfaces are to have the filter.
+pub(crate) fn wanted(config: &Config) -> Wanted {
+    match config.interfaces.as_slice() {
+        [] => Wanted::Carrying(config.addresses.clone()),
+        named => Wanted::Named(named.to_vec()),
     }
-    Ok(Plan {
+}
+
+/// What the filter is to judge, and where.
+pub(crate) fn plan(config: &Config, interfaces: &[Interface]) -> Plan {
+    Plan {
         addresses: config.addresses.clone(),
         range: config.range.clone(),
         exclude: config.exclude.iter().copied().collect(),
-        interfaces,
+        interfaces: interfaces.iter().map(|interface| interface.name.clone()).collect(),
         hook: config.hook,
         limits: config.filter_limits,
-    })
+    }
 }
 
 /// With steering, a pair of listeners for each core is put in place now; without, brokers bring theirs.

@@ -7,6 +7,7 @@ use aya::Ebpf;
 use aya::programs::XdpMode;
 use aya::programs::links::{FdLink, LinkError};
 use aya::programs::tc::TcAttachType;
+use nix::errno::Errno;
 use portcullis_ebpf::layout::{FILTER_TC, FILTER_XDP};
 
 use super::filter::FilterError;
@@ -66,7 +67,6 @@ pub struct Hooks {
 }
 
 struct Attached {
-    name: String,
     hook: Hook,
     /// Held until the filter is taken off.
     _link: FdLink,
@@ -84,14 +84,12 @@ impl Hooks {
         self.attached.retain(|index, _| interfaces.iter().any(|interface| interface.index == *index));
         let mut failed = Vec::new();
         for interface in interfaces {
-            if let Some(attached) = self.attached.get_mut(&interface.index) {
-                attached.name.clone_from(&interface.name);
+            if self.attached.contains_key(&interface.index) {
                 continue;
             }
             match attach(&mut self.programs, &interface.name, self.wanted) {
                 Ok((hook, link)) => {
-                    let attached = Attached { name: interface.name.clone(), hook, _link: link };
-                    self.attached.insert(interface.index, attached);
+                    self.attached.insert(interface.index, Attached { hook, _link: link });
                 }
                 Err(error) => failed.push((interface.clone(), error)),
             }
@@ -99,9 +97,9 @@ impl Hooks {
         failed
     }
 
-    /// Interfaces and hooks, in the order of the interfaces' numbers.
-    pub fn list(&self) -> Vec<(String, Hook)> {
-        self.attached.values().map(|attached| (attached.name.clone(), attached.hook)).collect()
+    /// Hooks and numbers of the interfaces, in the order of these.
+    pub fn list(&self) -> Vec<(Hook, u32)> {
+        self.attached.iter().map(|(index, attached)| (attached.hook, *index)).collect()
     }
 }
 
@@ -134,6 +132,26 @@ pub fn attach(
         Hook::XdpGeneric => attach_xdp(programs, interface, XdpMode::Skb)?,
     };
     Ok((hook, link))
+}
+
+/// Replaces the program of `link`, which is at `hook`, in one step. Dropping the link afterwards detaches
+/// nothing as long as a pin holds it.
+///
+/// # Errors
+/// The kernel refused: the old program stays.
+pub fn replace(link: FdLink, hook: Hook, programs: &mut Ebpf) -> Result<(), FilterError> {
+    let failed = |name| move |error| FilterError::new(format!("program {name}: replace"), error);
+    let wrong = |error: LinkError| FilterError::new(format!("link of {}", hook.name()), error);
+    match hook {
+        Hook::Tc => {
+            let link = link.try_into().map_err(wrong)?;
+            object::tc(programs)?.attach_to_link(link).map(drop).map_err(failed(FILTER_TC))
+        }
+        Hook::Xdp | Hook::XdpGeneric => {
+            let link = link.try_into().map_err(wrong)?;
+            object::xdp(programs)?.attach_to_link(link).map(drop).map_err(failed(FILTER_XDP))
+        }
+    }
 }
 
 /// Where `auto` would attach: whether a driver takes native XDP shows only when it is tried.
@@ -177,9 +195,27 @@ fn attach_tc(programs: &mut Ebpf, interface: &str) -> Result<FdLink, FilterError
 fn attach_xdp(programs: &mut Ebpf, interface: &str, mode: XdpMode) -> Result<FdLink, FilterError> {
     let failed = |error| FilterError::new(format!("program {FILTER_XDP}: attach to {interface}"), error);
     let program = object::xdp(programs)?;
-    let link = program.attach(interface, mode).map_err(failed)?;
+    let link = program.attach(interface, mode).map_err(|error| match errno(&error) {
+        Some(Errno::EBUSY | Errno::EEXIST) => FilterError::new(
+            format!("program {FILTER_XDP}: attach to {interface}"),
+            format!(
+                "an interface has room for one XDP program, and another is there: `ip link show dev \
+                 {interface}` names it; take it off, or set filter.hook = \"tc\""
+            ),
+        ),
+        _ => failed(error),
+    })?;
     let link = program.take_link(link).map_err(failed)?;
     link.try_into().map_err(|error| no_link(FILTER_XDP, interface, error))
+}
+
+/// The system error that is behind `error`.
+fn errno(error: &(dyn std::error::Error + 'static)) -> Option<Errno> {
+    let system = |error: &std::io::Error| error.raw_os_error().map(Errno::from_raw);
+    match error.downcast_ref::<std::io::Error>() {
+        Some(error) => system(error),
+        None => errno(error.source()?),
+    }
 }
 
 /// Where the kernel has no link for a hook, aya attaches by netlink. That would outlive a daemon that

@@ -14,8 +14,8 @@ use super::filter::ebpf::{Maps, take};
 
 /// The socket map of an attached steering program.
 pub struct Steering {
-    /// Detaches the program when dropped; `None` where a pin holds it.
-    _link: Option<FdLink>,
+    /// Detaches the program when dropped; `None` where a pin holds it, or the caller.
+    link: Option<FdLink>,
     listeners: SockMap<MapData>,
     cores: Array<MapData, u32>,
 }
@@ -35,7 +35,12 @@ impl Steering {
     /// # Errors
     /// There are none.
     pub fn open(maps: &mut impl Maps, link: Option<FdLink>) -> Result<Self, FilterError> {
-        Ok(Self { _link: link, listeners: take(maps, LISTENERS)?, cores: take(maps, CORES)? })
+        Ok(Self { link, listeners: take(maps, LISTENERS)?, cores: take(maps, CORES)? })
+    }
+
+    /// What keeps the program attached, to be held by the caller from now on.
+    pub fn take_link(&mut self) -> Option<FdLink> {
+        self.link.take()
     }
 
     /// Attaches the program of `programs` to the network namespace of this thread, beside those that are

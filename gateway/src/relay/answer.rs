@@ -2,12 +2,12 @@
 
 use std::borrow::Cow;
 use std::io;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::timeout;
 
-use crate::broker::{Broker, Refusal};
+use crate::broker::{Broker, LastRefusal, Refusal};
 use crate::web::{NO_STORE, POLICY, Page};
 
 /// A whole answer, ready to be written. The connection ends behind it.
@@ -54,7 +54,7 @@ impl Answer {
 
     /// The same with `Retry-After` (RFC 9110 section 10.2.3), in whole seconds that are enough.
     pub fn again_after(mut self, wait: Duration) -> Self {
-        let seconds = wait.as_secs_f64().ceil();
+        let seconds = enough_seconds(wait);
         // Before the empty line that ends the head.
         self.head.insert_str(self.head.len() - 2, &format!("Retry-After: {seconds}\r\n"));
         self
@@ -63,9 +63,7 @@ impl Answer {
     /// What a page asks before it connects: the ticket is good; for how many seconds a session waits for
     /// its client to come back; and why the last try failed, if it did.
     pub fn status(broker: &Broker) -> Self {
-        let last = broker
-            .last_refusal()
-            .map(|refusal| serde_json::json!({ "code": refusal.answer().1, "message": refusal.to_string() }));
+        let last = broker.last_refusal().map(|last| told(last, Instant::now()));
         let body = serde_json::json!({
             "instance_id": broker.instance_id,
             "graphics_protocol": broker.protocol,
@@ -114,6 +112,21 @@ impl Answer {
         };
         timeout(LINGER, drain).await?
     }
+}
+
+/// `{code, message, retry_after_s}`, where the last is null when a try may help already.
+fn told(LastRefusal { why, not_before }: LastRefusal, now: Instant) -> serde_json::Value {
+    let wait = not_before.and_then(|until| until.checked_duration_since(now)).filter(|wait| !wait.is_zero());
+    serde_json::json!({
+        "code": why.answer().1,
+        "message": why.to_string(),
+        "retry_after_s": wait.map(enough_seconds),
+    })
+}
+
+/// Whole seconds, none too few.
+fn enough_seconds(wait: Duration) -> u64 {
+    wait.as_secs() + u64::from(wait.subsec_nanos() > 0)
 }
 
 /// Bodies up to this go with their head.

@@ -1,14 +1,14 @@
 //! The far side of a session: a target that was dialled, and authenticated to where the gateway does that.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tracing::info;
 
 use crate::broker::passwords::{Passwords, Turn};
-use crate::broker::{Protocol, Refusal, Secret, Target};
+use crate::broker::{LastRefusal, Protocol, Refusal, Secret, Target};
 
 use super::console::vnc::{self, Fronted, VncError};
 use super::socket;
@@ -43,6 +43,13 @@ pub struct Refused {
     pub why: Refusal,
     /// It is of no use before.
     pub again_after: Option<Duration>,
+}
+
+impl Refused {
+    /// What is told to who asks later than `now`.
+    pub fn noted(self, now: Instant) -> LastRefusal {
+        LastRefusal { why: self.why, not_before: self.again_after.map(|wait| now + wait) }
+    }
 }
 
 impl From<Refusal> for Refused {

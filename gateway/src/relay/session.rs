@@ -205,7 +205,7 @@ impl Caller {
             reached = upgraded.reach(&mut self.stream, shared) => reached,
         };
         // Only what became of a good ticket is worth telling its holder afterwards.
-        broker.note_refusal(reached.as_ref().err().map(|refused| refused.why));
+        broker.note_refusal(reached.as_ref().err().map(|refused| refused.noted(Instant::now())));
         Ok(reached?)
     }
 

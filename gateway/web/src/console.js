@@ -176,7 +176,8 @@ function end(message, note) {
   toast.hide();
   view.picture(null);
   bar.leaveFullScreen();
-  view.show(seen ? 'ended' : 'failed', message, { note });
+  view.show(seen ? 'ended' : 'failed', message, { note, held: message.wait_ms > 0 });
+  if (message.wait_ms > 0) waiting.hold(message.wait_ms);
 }
 
 /** Lets go of the connection and of all that belongs to it. */

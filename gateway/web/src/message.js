@@ -47,16 +47,17 @@ const OF_THE_MACHINE = new Set(['target_refused', 'target_timeout', '1000', '101
 export const ofPage = (key, help, values) => ({ section: 'cards', key, help, values });
 
 /**
- * For `{ status, code, message }` of a refusal. `seen` where this page had shown the screen by the same ticket, `late`
- * where its session does not wait any longer: the port of a console that is over may not answer at all.
+ * For `{ status, code, message, wait_ms }` of a refusal. `seen` where this page had shown the screen by the same ticket, `late`
+ * where its session does not wait any longer: the port of a console that is over may not answer at all. A message with `wait_ms` is of a try
+ * that is of no use again before.
  */
-export function ofRefusal({ status, code, message }, { seen = false, late = false } = {}) {
+export function ofRefusal({ status, code, message, wait_ms = 0 }, { seen = false, late = false } = {}) {
   const said = Object.hasOwn(REFUSALS, code ?? '') ? '' : clip(message);
   const detail = [code, status && `HTTP ${status}`, said].filter(Boolean).join(', ');
   if ((seen && code === 'ticket_used') || (late && code === 'unreachable')) return { ...ofPage('too_late', 'link'), detail };
   if (code === 'unreachable') return ofPage('unreachable', 'wait');
   if (!Object.hasOwn(REFUSALS, code ?? '')) return { ...ofPage('other_refusal', 'again'), detail };
-  return { section: 'refusals', key: code, help: REFUSALS[code], detail };
+  return { section: 'refusals', key: code, help: REFUSALS[code], detail, wait_ms };
 }
 
 export function ofClose({ code, reason }) {

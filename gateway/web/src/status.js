@@ -8,8 +8,8 @@ const TIMEOUT_MS = 8000;
 
 /**
  * `{ granted: { instance, protocol, window_ms, viewOnly }, last, delay_ms }`, or `{ refusal: { status, code, message } }`.
- * `last` is why the last try with a good ticket failed, or nothing: the ticket is still good then, but the machine was
- * not there. `delay_ms` is from the question sent to the first byte of its answer, without connecting; or nothing.
+ * `last`, `{ code, message, wait_ms }`, is why the last try with a good ticket failed, or nothing: the ticket is still
+ * good then, but the machine was not there, and a try within `wait_ms` is of no use. `delay_ms` is from the question sent to the first byte of its answer, without connecting; or nothing.
  */
 export async function askStatus(ticket) {
   let response;
@@ -36,7 +36,7 @@ export async function askStatus(ticket) {
       window_ms: 1000 * (Number(body.reconnect_s) || 0),
       viewOnly: body.view_only === true,
     },
-    last: last && { code: clip(last.code), message: clip(last.message) },
+    last: last && { code: clip(last.code), message: clip(last.message), wait_ms: 1000 * (Number(last.retry_after_s) || 0) },
     delay_ms: measured(),
   };
 }

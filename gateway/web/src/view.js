@@ -34,8 +34,9 @@ export function viewOnly(on) {
 }
 
 /**
- * `next` is a key of `states` in the words; `shown` a message, see message.js. `extra` is `{ note, progress, waits }`:
- * a further key of `page`, words of a countdown, and whether there is something to stop.
+ * `next` is a key of `states` in the words; `shown` a message, see message.js. `extra` is `{ note, progress, waits,
+ * held }`: a further key of `page`, words of a countdown, whether there is something to stop, and whether the button
+ * is kept back until `release`.
  */
 export function show(next, shown = null, extra = {}) {
   const same = state === next && message?.key === shown?.key && Boolean(more.waits) === Boolean(extra.waits);
@@ -45,17 +46,25 @@ export function show(next, shown = null, extra = {}) {
   // What was typed must not stay in the page.
   fields.replaceChildren();
   again.hidden = !(more.waits || message?.help === 'again' || message?.help === 'wait');
+  again.disabled = Boolean(more.held);
   stop.hidden = !more.waits;
   write();
   if (state === 'connected' || same) return;
   // Who cannot see the page hears the new card, and the button is one key away.
-  (again.hidden ? parts.title : again).focus();
+  (again.hidden || again.disabled ? parts.title : again).focus();
 }
 
 /** Changes the line of a countdown only, which is not read out each second. */
 export function progress(words) {
   more.progress = words;
   setText(parts.progress, words?.());
+}
+
+/** The button may be pressed again; who waited on the card is put on it. */
+export function release() {
+  progress();
+  again.disabled = false;
+  if (document.activeElement === parts.title) again.focus();
 }
 
 export function note(key) {

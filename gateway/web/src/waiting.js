@@ -1,4 +1,5 @@
-// The time between two tries: a countdown in the card, until the session does not wait for us any longer.
+// The time between two tries: a countdown in the card, until the session does not wait for us any longer, or until a
+// person may try again.
 
 import { Comeback } from './comeback.js';
 import { isOfMachine } from './message.js';
@@ -32,11 +33,16 @@ export function wait(message, window_ms) {
 
 /** The next try comes now, if one is waited for. */
 export function hurry() {
-  if (timer === undefined) return;
+  if (timer === undefined || !isOn()) return;
   pause();
   const number = comeback.attempt;
   view.progress(() => say('page.trying', { attempt: number }));
   attempt();
+}
+
+/** Keeps the button of the card back for so long. */
+export function hold(wait_ms) {
+  keepBack(performance.now() + wait_ms);
 }
 
 /** No further try. */
@@ -51,6 +57,13 @@ function count(due) {
   const values = { attempt: comeback.attempt, seconds: seconds(Math.max(0, due - now)), left: seconds(comeback.left(now)) };
   view.progress(() => say('page.countdown', values));
   timer = setTimeout(count, Math.min(Math.max(0, due - now), 1000), due);
+}
+
+function keepBack(due) {
+  const left = due - performance.now();
+  if (left <= 0) return view.release();
+  view.progress(() => say('page.held', { seconds: seconds(left) }));
+  timer = setTimeout(keepBack, Math.min(left, 1000), due);
 }
 
 function pause() {

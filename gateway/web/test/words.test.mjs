@@ -68,6 +68,12 @@ test('what is unknown still says something', () => {
   assert.equal(ofLogin('bad password').detail, 'bad password');
 });
 
+test('a try that is of no use yet is told with how long to wait', () => {
+  const refused = { code: 'target_password', message: 'from the gateway', wait_ms: 7000 };
+  assert.equal(ofRefusal(refused).wait_ms, 7000);
+  assert.equal(ofRefusal({ ...refused, wait_ms: undefined }).wait_ms, 0);
+});
+
 test('a used ticket is another thing once the screen was there', () => {
   const used = { status: 403, code: 'ticket_used' };
   assert.equal(ofRefusal(used).key, 'ticket_used');

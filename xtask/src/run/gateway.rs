@@ -52,6 +52,11 @@ impl Gateway {
         &self.ready
     }
 
+    /// Where the API's key is.
+    pub(crate) fn key_file(&self) -> &Path {
+        &self.key_file
+    }
+
     /// An error if it has ended.
     pub(crate) fn check(&mut self) -> Result<()> {
         self.member.check()

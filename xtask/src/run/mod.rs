@@ -19,7 +19,7 @@ use crate::scratch::Scratch;
 use crate::setup::{self, Level};
 use crate::terminal::{self, Line};
 use crate::{build, signals};
-use gateway::{Gateway, Ready};
+use gateway::Gateway;
 use guest::Guest;
 
 /// Shows the screen of a virtual machine in a browser: builds all, starts both, prints one link.
@@ -53,7 +53,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let mut guest = Guest::start(scratch.path())?;
     let mut gateway = Gateway::start(binary, options.host, scratch.path())?;
     gateway.add_instance("i-demo", guest.vnc_port())?;
-    introduce(options.host, gateway.ready());
+    introduce(options.host, &gateway);
     show_link(&gateway)?;
     let outcome = watch(&mut guest, &mut gateway);
     eprintln!("stopping");
@@ -77,7 +77,8 @@ fn prepare(options: &Options) -> Result<PathBuf> {
     built.gateway.context("there is no daemon to run")
 }
 
-fn introduce(host: IpAddr, ready: &Ready) {
+fn introduce(host: IpAddr, gateway: &Gateway) {
+    let ready = gateway.ready();
     println!();
     println!("  The console of a virtual machine is open. Its installer draws a menu after about a minute.");
     println!("  Kernel side: filter {}, hook {}, steering {}.", ready.backend, ready.hook, ready.steering);
@@ -92,6 +93,7 @@ fn introduce(host: IpAddr, ready: &Ready) {
         println!("  Everyone who reaches {host} reaches the console's port.");
     }
     println!("  API {}, metrics {}/metrics", ready.api, ready.metrics);
+    println!("  Dashboard {}/, with the key in {}", ready.api, gateway.key_file().display());
     println!("  Ctrl-C stops and removes all of it.");
 }
 

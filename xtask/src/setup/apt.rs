@@ -9,12 +9,11 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use nix::unistd::geteuid;
 use tempfile::TempDir;
 
 use crate::setup::policy::NoServices;
 use crate::setup::{release, sources};
-use crate::{exec, signals, terminal};
+use crate::{exec, root, signals};
 
 /// How often the package lists are asked for; the lock of another apt does not make this one wait.
 const UPDATE_ATTEMPTS: u32 = 4;
@@ -56,15 +55,7 @@ impl Apt {
         if exec::find("apt-get").is_none() || exec::find("dpkg-query").is_none() {
             bail!("this is not a Debian-like system");
         }
-        let elevate = match exec::find("sudo") {
-            _ if geteuid().is_root() => vec![],
-            Some(_) if terminal::is_interactive() => vec!["sudo"],
-            // Nobody is there to type a password.
-            Some(_) if exec::read(exec::command("sudo").args(["-n", "true"])).is_ok() => vec!["sudo", "-n"],
-            Some(_) => bail!("you are not root, sudo asks for a password, and there is no terminal for it"),
-            None => bail!("you are not root and there is no sudo"),
-        };
-        Ok(Self { elevate })
+        Ok(Self { elevate: root::prefix()? })
     }
 
     /// Fetches the package lists.

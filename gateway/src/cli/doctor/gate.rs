@@ -2,20 +2,20 @@
 
 use std::net::Ipv4Addr;
 
+use portcullis_ebpf::layout::Limits;
+
 use crate::config::{Backend, Config};
 use crate::kernel::address::AddressError;
 use crate::kernel::filter::FilterError;
 use crate::kernel::filter::nft::NftFilter;
-use portcullis_ebpf::layout::Limits;
-
 use crate::kernel::hook::Hook;
 use crate::kernel::load::{Rehearsal, rehearse};
 use crate::kernel::object::{Plan, object};
 
-use super::{Check, Would, addresses};
+use super::{Check, Would, addresses, pinned};
 
-const FILTER: &str = "filter";
-const STEERING: &str = "steering";
+pub(super) const FILTER: &str = "filter";
+pub(super) const STEERING: &str = "steering";
 
 /// The checks, and what `serve` would run with.
 pub fn checks(config: Option<&Config>) -> (Vec<Check>, Would) {
@@ -28,17 +28,19 @@ pub fn checks(config: Option<&Config>) -> (Vec<Check>, Would) {
         Ok(plan) => plan,
         Err(error) => return (vec![refused(backend, &error.to_string())], without_filter(backend)),
     };
-    let nft = || NftFilter::rehearse(&plan);
     if backend == Backend::Nft {
-        let (check, would) = instead(backend, nft());
+        let (check, would) = instead(backend, NftFilter::rehearse(&plan));
         return (vec![check], would);
+    }
+    if let Some(pinned) = config.and_then(|config| pinned::checks(config, &plan)) {
+        return pinned;
     }
     let (mut checks, mut would) = match rehearse(&plan) {
         Ok(rehearsal) => judge(backend, rehearsal),
         Err(error) => (vec![refused(backend, &error.to_string())], without_filter(backend)),
     };
     if backend == Backend::Auto && would.backend == "none" {
-        let (check, second) = instead(backend, nft());
+        let (check, second) = instead(backend, NftFilter::rehearse(&plan));
         checks.push(check);
         would = second;
     }
@@ -72,7 +74,7 @@ fn plan(config: Option<&Config>) -> Result<Plan, AddressError> {
         });
     };
     let interfaces = match config.interfaces.as_slice() {
-        [] => addresses::carriers_of(&config.addresses)?,
+        [] => addresses::interfaces(config)?,
         named => named.to_vec(),
     };
     let (addresses, range, limits) = (config.addresses.clone(), config.range.clone(), config.filter_limits);

@@ -6,7 +6,9 @@ use super::Check;
 
 /// Bits of capabilities(7).
 const SYS_ADMIN: u32 = 21;
-const NEEDED: [(u32, &str); 3] = [(12, "CAP_NET_ADMIN"), (39, "CAP_BPF"), (38, "CAP_PERFMON")];
+pub const NET_ADMIN: u32 = 12;
+pub const NET_RAW: u32 = 13;
+const NEEDED: [(u32, &str); 3] = [(NET_ADMIN, "CAP_NET_ADMIN"), (39, "CAP_BPF"), (38, "CAP_PERFMON")];
 
 /// Those that the filter `backend` needs; nftables the first alone.
 fn needed(backend: Backend) -> &'static [(u32, &'static str)] {
@@ -27,6 +29,12 @@ pub fn capabilities(backend: Backend) -> Check {
     }
     let remedy = format!("run serve as root, or with AmbientCapabilities={} in its unit", missing.join(" "));
     Check::gate(backend, NAME, format!("without {}", missing.join(", ")), remedy)
+}
+
+/// Whether this process has the capability with this number. What cannot be known is not in the way.
+pub fn may(capability: u32) -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    effective(&status).is_none_or(|set| set & (1 << capability) != 0)
 }
 
 /// The effective set, from /proc/PID/status (proc(5)).

@@ -1,13 +1,12 @@
 //! The state folder: there or to be made, writable, with room, and whose it is now.
 
-use std::fs;
-use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use nix::sys::statvfs::statvfs;
 use nix::unistd::{AccessFlags, access};
 
 use crate::config::Config;
+use crate::file_lock;
 
 use super::Check;
 
@@ -55,39 +54,17 @@ fn not_writable(there: &Path) -> Option<String> {
     })
 }
 
-/// The process that has locked the state folder. To try the lock could keep a daemon that starts just now
-/// from it, so the kernel's list is read instead.
+/// The process that has locked the state folder.
 pub fn daemon(folder: &Path) -> Option<u32> {
-    let lock = fs::metadata(folder.join("lock")).ok()?;
-    holder(&fs::read_to_string("/proc/locks").ok()?, lock.ino())
-}
-
-/// Who holds a lock as `flock` makes it on the file `inode`, from /proc/locks (proc_locks(5)). The device
-/// is not compared: file systems in layers give another one there than here.
-fn holder(locks: &str, inode: u64) -> Option<u32> {
-    locks.lines().find_map(|line| {
-        let words: Vec<_> = line.split_whitespace().collect();
-        let [_, "FLOCK", _, _, id, place, ..] = words[..] else { return None };
-        (place.rsplit_once(':')?.1.parse() == Ok(inode)).then(|| id.parse().ok())?
-    })
+    file_lock::holder(&folder.join("lock"))
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::State;
-    use super::*;
+    use std::fs;
 
-    #[test]
-    fn the_holder_of_a_lock_is_found() {
-        let locks = "\
-1: POSIX  ADVISORY  READ  700 00:23:42 128 128
-2: FLOCK  ADVISORY  WRITE 812 fe:01:4711 0 EOF
-2: -> FLOCK  ADVISORY  WRITE 813 fe:01:4711 0 EOF
-";
-        assert_eq!(holder(locks, 4711), Some(812));
-        assert_eq!(holder(locks, 42), None);
-        assert_eq!(holder("", 4711), None);
-    }
+    use super::*;
 
     #[test]
     fn a_held_lock_shows_and_is_let_alone() {

@@ -70,6 +70,7 @@ pub async fn list(
         .take(limit as usize + 1)
         .map(|(broker, expires_at)| BrokerView::new(broker, *expires_at, &api.broker_host))
         .collect();
+    let views = api.counted(views).await;
     Ok(Json(PageOf::new(views, limit, |view| &view.broker_id)))
 }
 
@@ -88,7 +89,9 @@ pub async fn show(
 ) -> Result<Json<BrokerView>, Problem> {
     let Path(id) = id?;
     let (broker, expires_at) = api.lifecycle.broker(&id).ok_or_else(|| Problem::no_broker(&id))?;
-    Ok(Json(BrokerView::new(&broker, expires_at, &api.broker_host)))
+    let view = BrokerView::new(&broker, expires_at, &api.broker_host);
+    let mut counted = api.counted(vec![view]).await;
+    counted.pop().map(Json).ok_or_else(|| Problem::no_broker(&id))
 }
 
 /// Closes a broker and ends its sessions.

@@ -24,12 +24,14 @@ use axum::middleware::{Next, from_fn_with_state, map_response};
 use axum::response::Response;
 use axum::routing::get;
 use percent_encoding::percent_decode;
+use tokio::sync::watch;
 use utoipa::OpenApi as _;
 use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::kernel::filter::Gate;
+use crate::kernel::interfaces::Seat;
 use crate::metrics::Metrics;
 use crate::web::NO_STORE;
 
@@ -63,6 +65,8 @@ pub struct Api {
     pub about: Arc<About>,
     /// The filter, for its counters.
     pub gate: Gate,
+    /// Where the filter is.
+    pub seats: watch::Receiver<Vec<Seat>>,
     /// Counters.
     pub metrics: Arc<Metrics>,
 }

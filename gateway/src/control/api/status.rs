@@ -12,6 +12,7 @@ use utoipa::ToSchema;
 
 use crate::broker::BrokerState;
 use crate::control::store::WallTime;
+use crate::kernel::interfaces::Seat;
 
 use super::Api;
 use super::openapi::problems;
@@ -65,6 +66,8 @@ pub struct StatusView {
     pub steering: &'static str,
     /// Whether the filter's counters can be read.
     pub filter: Health,
+    /// Interfaces that are to have the filter.
+    pub interfaces: Vec<InterfaceView>,
     /// Whether the store can be read.
     pub store: Health,
     /// Brokers that are open.
@@ -92,6 +95,29 @@ pub struct StatusView {
     pub lost_records: u64,
 }
 
+/// An interface that is to have the filter.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct InterfaceView {
+    /// Its name.
+    pub name: String,
+    /// Where the filter is attached; absent if it is not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hook: Option<&'static str>,
+    /// Why it is not attached.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}
+
+impl From<&Seat> for InterfaceView {
+    fn from(Seat { interface, hook }: &Seat) -> Self {
+        let (hook, error) = match hook {
+            Ok(hook) => (Some(hook.name()), None),
+            Err(error) => (None, Some(error.clone())),
+        };
+        Self { name: interface.name.clone(), hook, error }
+    }
+}
+
 /// How long the store has to show that it is there.
 const PATIENCE: Duration = Duration::from_secs(1);
 
@@ -108,6 +134,7 @@ pub async fn show(State(api): State<Api>) -> Json<StatusView> {
     let (up_bytes, down_bytes) = api.metrics.bytes();
     let (filter_errors, store_errors, lost_records) = api.metrics.failures();
     let sessions = api.lifecycle.sessions().all();
+    let interfaces = api.seats.borrow().iter().map(Into::into).collect();
     Json(StatusView {
         version: env!("CARGO_PKG_VERSION"),
         started_at: api.about.started_at.to_string(),
@@ -117,6 +144,7 @@ pub async fn show(State(api): State<Api>) -> Json<StatusView> {
         hook: api.about.hook.clone(),
         steering: api.about.steering,
         filter,
+        interfaces,
         store: api.store_health().await,
         brokers_open: api.metrics.brokers_in(BrokerState::Open),
         brokers_opened: api.metrics.opened(),

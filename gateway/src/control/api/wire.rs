@@ -1,7 +1,7 @@
 //! What goes over the wire, with the field names that clouds already use.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -17,6 +17,7 @@ use crate::broker::session::Session;
 use crate::broker::{Broker, Protocol, Secret};
 use crate::control::lifecycle::{Opened, TTL_MAX, Wish};
 use crate::control::store::{self, InstanceRow, SessionRow, WallTime};
+use crate::kernel::filter::BrokerCounts;
 
 use super::Api;
 use super::page::bounded;
@@ -111,6 +112,30 @@ pub struct BrokerView {
     pub tickets: TicketRule,
     /// When it is closed if nobody uses it, RFC 3339.
     pub expires_at: String,
+    /// What the filter did with new connections; absent where it does not count them for each broker, and in
+    /// the answer that opens the broker.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub connections: Option<ConnectionCounts>,
+}
+
+/// New connections to a broker as its filter saw them. A client that hears nothing tries again, and is counted
+/// again.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize, ToSchema)]
+pub struct ConnectionCounts {
+    /// Let in.
+    pub open: u64,
+    /// Dropped: from outside of `client`.
+    pub wrong_source: u64,
+    /// Dropped: past the deadline that the daemon renews while it runs.
+    pub expired: u64,
+    /// Dropped: more than source or broker may have.
+    pub rate_limited: u64,
+}
+
+impl From<BrokerCounts> for ConnectionCounts {
+    fn from(BrokerCounts { open, wrong_source, expired, rate_limited }: BrokerCounts) -> Self {
+        Self { open, wrong_source, expired, rate_limited }
+    }
 }
 
 impl BrokerView {
@@ -132,7 +157,30 @@ impl BrokerView {
                 TicketRule::Required
             },
             expires_at: expires_at.to_string(),
+            connections: None,
         }
+    }
+
+    fn endpoint(&self) -> SocketAddr {
+        SocketAddr::new(self.broker_ip, self.broker_port)
+    }
+}
+
+impl Api {
+    /// Adds to `views` what the filter counted. Where it cannot be asked they go without, which is counted.
+    pub async fn counted(&self, mut views: Vec<BrokerView>) -> Vec<BrokerView> {
+        match self.gate.broker_counts(views.iter().map(BrokerView::endpoint).collect()).await {
+            Ok(counts) => {
+                for (view, counts) in views.iter_mut().zip(counts) {
+                    view.connections = counts.map(Into::into);
+                }
+            }
+            Err(error) => {
+                self.metrics.filter_failed();
+                tracing::warn!(%error, "counts of brokers not read");
+            }
+        }
+        views
     }
 }
 

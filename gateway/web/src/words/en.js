@@ -55,6 +55,7 @@ export default {
     stop: 'Stop trying',
     countdown: 'Next try in {seconds} s, number {attempt}. The console waits for you {left} s more.',
     trying: 'Trying now, number {attempt}.',
+    held: 'You may try again in {seconds} s.',
     gave_up: 'It did not come back in time. Connect again, or ask for a new link where you got this one.',
     stopped: 'You stopped trying. The ticket stays good for a short time only.',
     slow: 'This takes longer than usual. The machine may be busy, or its console may hang.',

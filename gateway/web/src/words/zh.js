@@ -55,6 +55,7 @@ export default {
     stop: '停止重试',
     countdown: '{seconds} 秒后进行第 {attempt} 次尝试。控制台还会为您保留 {left} 秒。',
     trying: '正在进行第 {attempt} 次尝试。',
+    held: '{seconds} 秒后可以重试。',
     gave_up: '未能及时恢复。请重新连接，或回到原处获取新链接。',
     stopped: '您已停止重试。凭证只在短时间内有效。',
     slow: '用时比平常久。机器可能正忙，或其控制台没有响应。',

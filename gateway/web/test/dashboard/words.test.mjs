@@ -16,7 +16,7 @@ test('every end, every event and every reason has words', async () => {
   const [, names] = /END_NAMES: \[[^\]]*\] = \[([^\]]*)\]/.exec(await source('../../../src/relay/session.rs'));
   // Some stand there by the name of a constant.
   const ends = [...names.matchAll(/\w+/g)].map(([end]) => end.toLowerCase());
-  assert.match(await source('../../../src/control/lifecycle/recovery.rs'), /end_all_sessions\("gateway_lost"\)/);
+  assert.match(await source('../../../src/control/store/session.rs'), /LOST: &str = "gateway_lost"/);
   assert.deepEqual(Object.keys(LANGUAGES.en.ends).sort(), [...ends, 'gateway_lost'].sort());
 
   const folder = '../../../src/';
