@@ -224,3 +224,66 @@ fn without_bpf_it_takes_nftables_and_says_so() {
         assert_eq!(states, ["degraded", "ok"], "{report:#}");
     });
 }
+
+fn rules() -> String {
+    run("nft", &["--stateless", "list", "ruleset"])
+}
+
+/// One firewall as nft's users write them, one as iptables does. What one accepts, the other may drop.
+#[test]
+fn a_firewall_that_drops_by_default_is_opened_for_the_range_if_told_so() {
+    if !(require::kernel() && require::nft() && require::file("/usr/sbin/iptables-nft", "iptables")) {
+        return;
+    }
+    in_namespace(|| {
+        let neighbour = Neighbour::new();
+        run(
+            "nft",
+            &["add table inet fw; add chain inet fw in { type filter hook input priority 5; policy drop; }"],
+        );
+        // The tests themselves, and the search for neighbours of IPv6.
+        run(
+            "nft",
+            &["add rule inet fw in iifname lo accept; add rule inet fw in meta l4proto ipv6-icmp accept"],
+        );
+        run("iptables-nft", &["-P", "INPUT", "DROP"]);
+        run("iptables-nft", &["-A", "INPUT", "-i", "lo", "-j", "ACCEPT"]);
+        let before = rules();
+        let folder = tempfile::tempdir().expect("a folder");
+        let start = |backend: &str, opened: bool| {
+            let more = format!("filter.open_host_firewall = {opened}");
+            Gateway::start_by(folder.path(), &HERE, backend, &[&more], |command, _| command)
+        };
+        let finding = || {
+            let config = folder.path().join("portcullis.toml");
+            let said = Command::new(program()).args(["doctor", "--json", "--config"]).arg(config).output();
+            let report: Value = serde_json::from_slice(&said.expect("runs").stdout).expect("JSON");
+            let checks = report["checks"].as_array().expect("a list");
+            checks.iter().find(|check| check["name"] == "firewall").expect("a check").clone()
+        };
+        assert!(start("ebpf", false).stop().success());
+        assert_eq!(rules(), before, "it was not told to");
+        let found = finding();
+        let remedy = found["remedy"].as_str().expect("a remedy");
+        let rule = "nft insert rule inet fw in ip daddr 10.77.0.1 tcp dport 10000-15000 accept";
+        assert!(found["state"] == "degraded" && remedy.contains(rule), "{found}");
+        for backend in ["ebpf", "nft"] {
+            let mut gateway = start(backend, true);
+            assert_eq!(finding()["state"], "ok");
+            for _ in HERE {
+                let broker = gateway.open(Target::new().echo());
+                neighbour.inside(|| echoes(&mut open(&broker).expect("a session"), b"hello"));
+            }
+            let opened = rules();
+            assert_eq!(opened.matches("tcp dport 10000-15000 accept comment").count(), 3, "{opened}");
+            let shown = run("iptables-nft-save", &[]);
+            assert!(shown.contains("-A INPUT -d 10.77.0.1/32 -p tcp -m tcp --dport 10000:15000"), "{shown}");
+            // What a dead daemon left is not added to, and not forgotten.
+            gateway.end(Signal::SIGKILL);
+            let next = start(backend, true);
+            assert_eq!(rules().matches("tcp dport 10000-15000 accept comment").count(), 3);
+            assert!(next.stop().success());
+            assert_eq!(rules(), before);
+        }
+    });
+}

@@ -99,6 +99,7 @@ struct RawFilter {
     source_burst: Option<u32>,
     broker_per_s: u32,
     broker_burst: Option<u32>,
+    open_host_firewall: bool,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -174,6 +175,7 @@ impl Raw {
                 Some("tc") => Some(Hook::Tc),
                 Some(other) => return Err(wrong("filter.hook", other, "auto, xdp, xdp-generic or tc")),
             },
+            open_host_firewall: self.filter.open_host_firewall,
             filter_limits: self.filter.limits()?,
             pins: pins(self.filter.pins)?,
             broker_tls: self.tls.broker_ports(tls.is_some())?,

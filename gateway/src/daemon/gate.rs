@@ -15,6 +15,7 @@ use crate::kernel::filter::nft::{NftFilter, clear, table_name};
 use crate::kernel::filter::none::NoFilter;
 use crate::kernel::filter::{self, FilterError};
 use crate::kernel::hook::Interface;
+use crate::kernel::host_firewall::opening::Opening;
 use crate::kernel::interfaces::{Follower, Hold, Seat, Wanted};
 use crate::kernel::load::{Loaded, load};
 use crate::kernel::object::Plan;
@@ -36,6 +37,8 @@ pub(super) struct Front {
 #[derive(Default)]
 pub(super) struct FrontHold {
     follower: Option<Follower>,
+    /// Of the host's firewall.
+    opening: Option<Opening>,
     _steering: Option<FdLink>,
     /// Pins that nobody else may use meanwhile.
     _pins: Option<File>,
@@ -44,6 +47,7 @@ pub(super) struct FrontHold {
 impl FrontHold {
     /// Detaches what this process attached.
     pub async fn stop(self) {
+        drop(self.opening);
         if let Some(follower) = self.follower {
             follower.stop().await;
         }
@@ -82,7 +86,7 @@ impl Front {
         let follower = Follower::start(wanted(config), hold, seats).context("listen to netlink")?;
         let seats = follower.seats();
         let link = steering.as_mut().and_then(Steering::take_link);
-        let hold = FrontHold { follower: Some(follower), _steering: link, _pins: pins };
+        let hold = FrontHold { follower: Some(follower), opening: None, _steering: link, _pins: pins };
         Ok(Self { filter: Box::new(filter), steering, hold, seats })
     }
 
@@ -98,8 +102,14 @@ impl Front {
 
 /// The best that is wanted and works here.
 pub(super) async fn choose_filter(config: &Config) -> anyhow::Result<Front> {
-    let front = choose(config).await?;
-    clear(&table_name(&config.addresses, &config.range), front.filter.name() == "nft");
+    let mut front = choose(config).await?;
+    let name = table_name(&config.addresses, &config.range);
+    clear(&name, front.filter.name() == "nft");
+    if config.open_host_firewall {
+        let opening = Opening::new(&config.addresses, &config.range, &name);
+        let failed = |error: &FilterError| warn!(%error, "the host's firewall is as it was");
+        front.hold.opening = opening.inspect_err(failed).ok();
+    }
     Ok(front)
 }
 

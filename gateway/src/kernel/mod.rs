@@ -4,6 +4,7 @@
 pub mod address;
 pub mod filter;
 pub mod hook;
+pub mod host_firewall;
 pub mod interfaces;
 pub mod load;
 pub mod netlink;
