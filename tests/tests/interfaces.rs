@@ -106,9 +106,9 @@ fn what_cannot_be_filtered_is_told_and_tried_again() {
             start(&[ADDRESS], &["interfaces = [\"lo\", \"gate*\"]", "filter.hook = \"xdp-generic\""]);
         make("gate0");
         wait_interfaces(&gateway, 2.0, 0.0);
-        // Another gateway takes the one place at XDP first.
+        // Another gateway takes the one place at XDP first, and stays there under the other name.
         let other = tempfile::tempdir().expect("a folder");
-        let more = ["interfaces = [\"wall0\"]", "filter.hook = \"xdp-generic\""];
+        let more = ["interfaces = [\"wall0\", \"gate1*\"]", "filter.hook = \"xdp-generic\""];
         run("ip", &["link", "add", "wall0", "type", "veth", "peer", "name", "wall1"]);
         let other = Gateway::start(other.path(), "ebpf", &more);
         run("ip", &["link", "set", "wall0", "name", "gate1"]);

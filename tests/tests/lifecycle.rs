@@ -9,12 +9,14 @@ use nix::sys::signal::Signal;
 use portcullis_tests::gateway::{ADDRESS, Broker, Gateway};
 use portcullis_tests::namespace::in_namespace;
 use portcullis_tests::process::{Guarded, run};
-use portcullis_tests::target::Target;
+use portcullis_tests::target::{Target, connect};
 use portcullis_tests::websocket::{closed, echoes, open};
 use portcullis_tests::{PATIENCE, behind_every_gate, behind_nftables, require, wait_for};
 use serde_json::json;
+use tokio_tungstenite::tungstenite::Message;
 
 behind_every_gate!(
+    one_port_of_two_addresses_is_two_brokers,
     a_closed_broker_ends_its_sessions_and_its_port,
     an_unused_broker_expires,
     a_used_broker_closes_after_its_last_session,
@@ -48,6 +50,32 @@ fn gateway(backend: &str, more: &[&str]) -> (tempfile::TempDir, Gateway) {
     let folder = tempfile::tempdir().expect("a folder");
     let gateway = Gateway::start(folder.path(), backend, more);
     (folder, gateway)
+}
+
+fn one_port_of_two_addresses_is_two_brokers(backend: &str) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let more = ["range.first = 10000", "range.last = 10000"];
+    let addresses = [ADDRESS, "127.0.80.2", "::1"];
+    let gateway = Gateway::start_by(folder.path(), &addresses, backend, &more, |command, _| command);
+    let brokers = [(); 3].map(|()| {
+        let port = Target::new().named_echo();
+        (gateway.open(port), port)
+    });
+    let mut open_on: Vec<_> = brokers.iter().map(|(broker, _)| broker.endpoint.to_string()).collect();
+    open_on.sort_unstable();
+    assert_eq!(open_on, ["127.0.80.1:10000", "127.0.80.2:10000", "[::1]:10000"]);
+    for (broker, port) in &brokers {
+        let mut session = open(broker).expect("a session");
+        let Message::Binary(named) = session.read().expect("reads") else { panic!("no bytes") };
+        assert_eq!(named, port.to_be_bytes()[..]);
+    }
+    // Closing one leaves its namesakes.
+    assert_eq!(gateway.api().delete(&format!("/v1/brokers/{}", brokers[0].0.id)).0, 204);
+    is_closed(&gateway, brokers[0].0.endpoint);
+    for (broker, _) in &brokers[1..] {
+        assert_eq!(gateway.api().get(&format!("/v1/brokers/{}", broker.id)).0, 200);
+        assert!(connect(broker.endpoint, PATIENCE).is_ok());
+    }
 }
 
 /// Waits until `endpoint` answers like a closed port: refused on plain listeners, silent behind the
@@ -187,7 +215,7 @@ fn sigterm_ends_everything_in_order(backend: &str) {
 fn a_stop_waits_for_nobody(backend: &str) {
     let (_folder, mut gateway) = gateway(backend, &["stop_grace_s = 120"]);
     let broker = gateway.open(Target::new().echo());
-    let mut silent = portcullis_tests::target::connect(broker.endpoint, PATIENCE).expect("connects");
+    let mut silent = connect(broker.endpoint, PATIENCE).expect("connects");
     gateway.wait_metric("portcullis_brokers{state=\"open\"}", 1.0);
     gateway.signal(Signal::SIGTERM);
     let mut answer = String::new();

@@ -374,3 +374,27 @@ fn doctor_says_what_serve_would_do_with_pins() {
         assert_eq!(report["backend"], "-");
     });
 }
+
+#[test]
+fn a_daemon_that_loaded_for_itself_is_not_locked_in() {
+    if !require::kernel() {
+        return;
+    }
+    in_namespace(|| {
+        let folder = tempfile::tempdir().expect("a folder");
+        let gateway = Gateway::start(folder.path(), "ebpf", &[]);
+        let scene = Scene::new(&[]);
+        let said = scene.load_fails();
+        assert!(said.contains("a daemon that loaded for itself filters 127.0.80.1 there"), "{said}");
+        assert!(!scene.pins().exists());
+        wait_attached(1);
+        assert!(gateway.stop().success());
+        scene.load();
+        scene.load();
+        // Another address is nobody's rival.
+        let folder = tempfile::tempdir().expect("a folder");
+        let other = Gateway::start_by(folder.path(), &["127.0.80.2"], "ebpf", &[], |command, _| command);
+        scene.load();
+        drop(other);
+    });
+}

@@ -9,6 +9,7 @@ use aya::maps::{HashMap, MapData, MapInfo};
 use aya::programs::links::{FdLink, PinnedLink};
 use portcullis_ebpf::layout::{ADDRESSES, BROKERS, BrokerKeyWords, COUNTS, SlotWords};
 
+use super::rivals;
 use super::{FACTS, Facts, PinnedMaps, STEER, folder, link_name, link_of, links, lock, names};
 use crate::kernel::filter::FilterError;
 use crate::kernel::filter::ebpf::{EbpfFilter, take};
@@ -34,7 +35,8 @@ pub struct Report {
 /// nobody else but root. What is pinned already is replaced in place.
 ///
 /// # Errors
-/// There is no bpffs, the folder is somebody else's, another loader is at work, or the kernel refused. What
+/// There is no bpffs, the folder is somebody else's, another loader is at work, a daemon that loaded for itself
+/// filters one of the addresses, or the kernel refused. What
 /// was in force before is so still, and what this loader made is gone.
 pub fn load(
     base: &Path,
@@ -63,6 +65,7 @@ fn locked(
     let (present, next) = (folder(base), base.join(format!("{}_next", name_of(&folder(base)))));
     finish(&present, &next)?;
     refuse_another_namespace(&present, plan)?;
+    rivals::refuse(base, plan, interfaces)?;
     // Pins that fit are used on. Others stay in force until what takes their place is complete.
     let fits = !present.exists() || fits(&present, plan)?;
     let into = if fits { &present } else { &next };
@@ -172,6 +175,10 @@ fn make(into: &Path, base: &Path, plan: &Plan, interfaces: &[Interface]) -> Resu
             remove_pin(&into.join(link_name(hook, index)))?;
         }
     }
+    // Second names that a loader before this one did not live to take away.
+    for name in names(into)?.iter().filter(|name| name.ends_with("_next")) {
+        remove_pin(&into.join(name))?;
+    }
     Ok(Report { maps_kept: false, hooks, steering, moved })
 }
 
@@ -205,14 +212,14 @@ fn steer(into: &Path, programs: &mut Ebpf) -> Result<(), FilterError> {
 }
 
 /// A link that is pinned already, in whatever folder.
-struct Held {
-    pin: PathBuf,
+pub(super) struct Held {
+    pub pin: PathBuf,
     hook: Hook,
     index: u32,
 }
 
 /// The links of all versions at the hook that is wanted, or at any.
-fn held(base: &Path, wanted: Option<Hook>) -> Result<Vec<Held>, FilterError> {
+pub(super) fn held(base: &Path, wanted: Option<Hook>) -> Result<Vec<Held>, FilterError> {
     let mut held = Vec::new();
     for folder in names(base)?.into_iter().map(|name| base.join(name)) {
         for (hook, index) in links(&folder)? {
@@ -235,24 +242,30 @@ fn attach(
     Ok(hook)
 }
 
-/// Replaces the program of a link that is there, and pins the link in `into`.
-///
-/// The link is had by a second name, because having it takes the name away; the first one never goes.
-fn swap(held: &Held, into: &Path, programs: &mut Ebpf) -> Result<Hook, FilterError> {
-    let Held { pin, hook, index } = held;
+/// The link that is pinned as `pin`, by a second name, because having it takes the name away; the first one
+/// never goes.
+pub(super) fn open_link(pin: &Path) -> Result<FdLink, FilterError> {
     let failed = |error: std::io::Error| FilterError::new(format!("link {}", pin.display()), error);
-    let place = into.join(link_name(*hook, *index));
-    let second = into.join(format!("{}_next", link_name(*hook, *index)));
+    let second = pin.with_file_name(format!("{}_next", name_of(pin)));
     if second.exists() {
         remove_pin(&second)?;
     }
     std::fs::hard_link(pin, &second).map_err(failed)?;
-    if !place.exists() {
-        std::fs::hard_link(pin, &place).map_err(failed)?;
-    }
     let opened = PinnedLink::from_pin(&second);
     let opened = opened.map_err(|error| FilterError::new(format!("open {}", second.display()), error))?;
-    hook::replace(opened.unpin().map_err(failed)?, *hook, programs)?;
+    opened.unpin().map_err(failed)
+}
+
+/// Replaces the program of a link that is there, and pins the link in `into`.
+fn swap(held: &Held, into: &Path, programs: &mut Ebpf) -> Result<Hook, FilterError> {
+    let Held { pin, hook, index } = held;
+    let place = into.join(link_name(*hook, *index));
+    let link = open_link(pin)?;
+    if !place.exists() {
+        std::fs::hard_link(pin, &place)
+            .map_err(|error| FilterError::new(format!("link {}", pin.display()), error))?;
+    }
+    hook::replace(link, *hook, programs)?;
     Ok(*hook)
 }
 

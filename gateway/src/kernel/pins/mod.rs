@@ -22,6 +22,7 @@ use crate::file_lock;
 
 pub mod clean;
 pub mod load;
+mod rivals;
 pub mod show;
 
 /// Where pins are by default.
