@@ -485,6 +485,37 @@ mod tests {
         assert_eq!(fake.open(), [endpoint(1)]);
     }
 
+    /// Applies nothing, and says so.
+    struct Gone;
+
+    impl Backend for Gone {
+        fn name(&self) -> &'static str {
+            "gone"
+        }
+
+        fn replace(&mut self, _: &[Entry]) -> Result<(), FilterError> {
+            Ok(())
+        }
+
+        fn apply(&mut self, changes: &[Change]) -> Result<(), FilterError> {
+            Err(FilterError::new("apply", changes.len().to_string()))
+        }
+
+        fn counters(&self) -> Result<Counters, FilterError> {
+            Ok(Counters::default())
+        }
+
+        fn broker_counts(&self, _: &[BrokerId]) -> Result<Vec<Option<BrokerCounts>>, FilterError> {
+            Ok(Vec::new())
+        }
+    }
+
+    #[test]
+    fn a_backend_is_asked_also_while_nothing_is_open() {
+        let error = Keeper::new(Box::new(Gone)).renew().expect_err("it was asked");
+        assert_eq!(error.to_string(), "apply: 0");
+    }
+
     #[test]
     fn an_error_tells_what_is_behind_it_once() {
         #[derive(Debug, thiserror::Error)]
