@@ -26,7 +26,7 @@ mod raw;
 
 /// Every key, as written in the file. `filter.backend` is `PORTCULLIS_FILTER_BACKEND` in the
 /// environment.
-pub const KEYS: [&str; 52] = [
+pub const KEYS: [&str; 53] = [
     "broker_host",
     "addresses",
     "address_interface",
@@ -64,6 +64,7 @@ pub const KEYS: [&str; 52] = [
     "filter.source_burst",
     "filter.broker_per_s",
     "filter.broker_burst",
+    "filter.open_host_firewall",
     "tls.certificate",
     "tls.key",
     "tls.broker_ports",
@@ -88,6 +89,8 @@ pub enum Backend {
     Auto,
     /// eBPF, or no start.
     Ebpf,
+    /// A table of nftables, or no start.
+    Nft,
     /// Plain listeners.
     None,
 }
@@ -174,6 +177,8 @@ pub struct Config {
     pub hook: Option<Hook>,
     /// Where `kernel load` pins what outlives it.
     pub pins: PathBuf,
+    /// Whether the range is let in by a firewall of the host that drops by default.
+    pub open_host_firewall: bool,
     /// How fast the filter lets new connections in.
     pub filter_limits: FilterLimits,
     /// Certificate and key, if TLS is spoken at all.

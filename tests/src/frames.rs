@@ -116,7 +116,8 @@ fn packet(destination: SocketAddr, extras: &[(u8, Vec<u8>)], flags: u8) -> Vec<u
     }
 }
 
-fn segment(port: u16, flags: u8) -> Vec<u8> {
+/// A TCP header to `port` with `flags`, without a checksum.
+pub fn segment(port: u16, flags: u8) -> Vec<u8> {
     let mut segment = 40_000_u16.to_be_bytes().to_vec();
     segment.extend(port.to_be_bytes());
     segment.extend([0; 8]);

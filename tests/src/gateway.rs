@@ -401,3 +401,18 @@ macro_rules! behind_every_gate {
         }
     };
 }
+
+/// Makes each test run behind nftables in a namespace of its own, beside [`behind_every_gate!`].
+#[macro_export]
+macro_rules! behind_nftables {
+    ($($name:ident),+ $(,)?) => {
+        mod behind_nft {
+            $(#[test]
+            fn $name() {
+                if $crate::require::nft() {
+                    $crate::namespace::in_namespace(|| super::$name("nft"));
+                }
+            })+
+        }
+    };
+}

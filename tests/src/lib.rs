@@ -9,6 +9,7 @@ pub mod events;
 pub mod eye;
 pub mod files;
 pub mod frames;
+pub mod gate;
 pub mod gateway;
 pub mod namespace;
 pub mod pattern;

@@ -40,3 +40,8 @@ pub fn pages() -> bool {
 pub fn file(path: &str, package: &str) -> bool {
     required(&format!("{path} (package {package})"), Path::new(path).exists())
 }
+
+/// Root and nft, for the filter in nftables.
+pub fn nft() -> bool {
+    root() && required("nft (package nftables)", portcullis::kernel::nft::find("nft").is_some())
+}

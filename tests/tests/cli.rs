@@ -11,7 +11,7 @@ use portcullis_tests::namespace::in_namespace;
 use portcullis_tests::process::run;
 use portcullis_tests::target::Target;
 use portcullis_tests::websocket::open;
-use portcullis_tests::{behind_every_gate, require};
+use portcullis_tests::{behind_every_gate, behind_nftables, require};
 use serde_json::{Value, json};
 
 behind_every_gate!(
@@ -24,6 +24,8 @@ behind_every_gate!(
     a_password_comes_from_a_file,
     doctor_says_what_serve_would_say,
 );
+
+behind_nftables!(doctor_says_what_serve_would_say);
 
 fn gateway(backend: &str) -> (tempfile::TempDir, Gateway) {
     let folder = tempfile::tempdir().expect("a folder");
@@ -430,12 +432,14 @@ fn doctor_says_what_is_in_the_way() {
 
 #[test]
 fn doctor_says_what_an_ordinary_user_lacks() {
-    if !require::kernel() {
+    if !(require::kernel() && require::nft()) {
         return;
     }
     in_namespace(|| {
         let folder = tempfile::tempdir().expect("a folder");
-        for (backend, state, runs) in [("auto", "degraded", "none"), ("ebpf", "missing", "-")] {
+        for (backend, state, runs) in
+            [("auto", "degraded", "none"), ("ebpf", "missing", "-"), ("nft", "missing", "-")]
+        {
             let config = config(folder.path(), backend);
             let report = doctor(ordinary(&examine(&config), folder.path()));
             for name in ["capabilities", "filter"] {

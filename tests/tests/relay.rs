@@ -10,7 +10,7 @@ use portcullis_tests::target::{Target, connect};
 use portcullis_tests::websocket::{
     bare, begin_from, closed, connect_from, echoes, frame, open, open_on, open_with, talk,
 };
-use portcullis_tests::{PATIENCE, behind_every_gate, pattern, require, transfer, wait_for};
+use portcullis_tests::{PATIENCE, behind_every_gate, behind_nftables, pattern, require, transfer, wait_for};
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 
@@ -38,6 +38,15 @@ behind_every_gate!(
     bytes_behind_the_handshake_are_not_lost,
     the_page_and_its_parts_are_served,
     a_page_can_ask_for_the_status_of_its_console,
+);
+
+behind_nftables!(
+    every_byte_of_64_mib_arrives_both_ways,
+    a_ticket_lets_one_session_in,
+    a_session_is_listed_and_killed,
+    a_broker_may_need_no_ticket,
+    the_targets_end_is_a_normal_close,
+    the_page_and_its_parts_are_served,
 );
 
 fn gateway(backend: &str, more: &[&str]) -> (tempfile::TempDir, Gateway) {
@@ -74,7 +83,7 @@ fn every_byte_of_64_mib_arrives_both_ways(backend: &str) {
         let name = format!("portcullis_relay_bytes_total{{direction={direction:?}}}");
         assert_eq!(gateway.metric(&name), TOTAL as f64);
     }
-    if backend == "ebpf" {
+    if backend != "none" {
         // The filter and not something else let it in.
         assert!(gateway.metric("portcullis_filter_packets_total{verdict=\"open\"}") >= 1.0);
     }
@@ -216,7 +225,7 @@ fn a_broker_may_need_no_ticket(backend: &str) {
     let mut socket = open_with(broker.endpoint, None).expect("no ticket needed");
     echoes(&mut socket, b"hello");
     assert_eq!(open_with(broker.endpoint, Some("0000")).err(), Some((403, "wrong_ticket".into())));
-    if backend == "ebpf" {
+    if backend != "none" {
         nobody_else_hears_of_it(&gateway, &broker);
         return;
     }
@@ -546,10 +555,10 @@ fn a_page_can_ask_for_the_status_of_its_console(backend: &str) {
 /// From another namespace, to a gateway with an IPv4 and an IPv6 address.
 #[test]
 fn clients_come_over_both_families_and_see_their_own_broker() {
-    if !require::kernel() {
+    if !(require::kernel() && require::nft()) {
         return;
     }
-    for backend in ["ebpf", "none"] {
+    for backend in ["ebpf", "nft", "none"] {
         in_namespace(|| {
             let neighbour = Neighbour::new();
             let folder = tempfile::tempdir().expect("a folder");

@@ -88,7 +88,7 @@ impl Check {
         remedy: impl Into<String>,
     ) -> Self {
         match backend {
-            Backend::Ebpf => Self::missing(name, seen, remedy),
+            Backend::Ebpf | Backend::Nft => Self::missing(name, seen, remedy),
             Backend::Auto | Backend::None => Self::degraded(name, seen, remedy),
         }
     }
@@ -142,12 +142,12 @@ fn examine(options: &Options) -> Report {
     let hook = config.as_ref().and_then(|config| config.hook);
     checks.push(kernel::version(backend, hook));
     let (gate, would) = gate::checks(config.as_ref());
-    if backend != Backend::None {
+    if matches!(backend, Backend::Auto | Backend::Ebpf) {
         checks.push(kernel::btf(backend, would.backend == "ebpf"));
-        // What is pinned was loaded by somebody who had them.
-        if !gate.iter().any(|check| check.name == pinned::PINS) {
-            checks.push(privileges::capabilities(backend));
-        }
+    }
+    // What is pinned was loaded by somebody who had them.
+    if backend != Backend::None && !gate.iter().any(|check| check.name == pinned::PINS) {
+        checks.push(privileges::capabilities(backend));
     }
     checks.extend(gate);
     // All others are about what the configuration names.
@@ -197,6 +197,8 @@ mod tests {
     #[test]
     fn without_the_filter_serve_starts_unless_it_is_demanded() {
         assert_eq!(Check::gate(Backend::Auto, "a", "x", "y").state, State::Degraded);
-        assert_eq!(Check::gate(Backend::Ebpf, "a", "x", "y").state, State::Missing);
+        for demanded in [Backend::Ebpf, Backend::Nft] {
+            assert_eq!(Check::gate(demanded, "a", "x", "y").state, State::Missing);
+        }
     }
 }

@@ -99,6 +99,7 @@ struct RawFilter {
     source_burst: Option<u32>,
     broker_per_s: u32,
     broker_burst: Option<u32>,
+    open_host_firewall: bool,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -163,8 +164,9 @@ impl Raw {
             backend: match self.filter.backend.as_deref() {
                 None | Some("auto") => Backend::Auto,
                 Some("ebpf") => Backend::Ebpf,
+                Some("nft") => Backend::Nft,
                 Some("none") => Backend::None,
-                Some(other) => return Err(wrong("filter.backend", other, "auto, ebpf or none")),
+                Some(other) => return Err(wrong("filter.backend", other, "auto, ebpf, nft or none")),
             },
             hook: match self.filter.hook.as_deref() {
                 None | Some("auto") => None,
@@ -173,6 +175,7 @@ impl Raw {
                 Some("tc") => Some(Hook::Tc),
                 Some(other) => return Err(wrong("filter.hook", other, "auto, xdp, xdp-generic or tc")),
             },
+            open_host_firewall: self.filter.open_host_firewall,
             filter_limits: self.filter.limits()?,
             pins: pins(self.filter.pins)?,
             broker_tls: self.tls.broker_ports(tls.is_some())?,

@@ -112,8 +112,8 @@ fn what_is_wrong_is_said() {
         ("addresses = [\"127.0.80.1\"]\n[range]\nfirst = 2\nlast = 1", "range = \"2-1\": first must be"),
         ("addresses = [\"127.0.80.1\"]\n[broker]\nttl_s = 0", "broker.ttl_s = 0: at least 1"),
         (
-            "addresses = [\"127.0.80.1\"]\n[filter]\nbackend = \"nft\"",
-            "filter.backend = \"nft\": auto, ebpf or none",
+            "addresses = [\"127.0.80.1\"]\n[filter]\nbackend = \"iptables\"",
+            "filter.backend = \"iptables\": auto, ebpf, nft or none",
         ),
         (
             "addresses = [\"127.0.80.1\"]\n[api]\nlisten = \"0.0.0.0:8700\"",

@@ -10,10 +10,12 @@ use tracing::{error, info, warn};
 
 use crate::broker::Doors;
 use crate::config::{Backend, Config};
-use crate::kernel::filter;
 use crate::kernel::filter::ebpf::EbpfFilter;
+use crate::kernel::filter::nft::{NftFilter, clear, table_name};
 use crate::kernel::filter::none::NoFilter;
+use crate::kernel::filter::{self, FilterError};
 use crate::kernel::hook::Interface;
+use crate::kernel::host_firewall::opening::Opening;
 use crate::kernel::interfaces::{Follower, Hold, Seat, Wanted};
 use crate::kernel::load::{Loaded, load};
 use crate::kernel::object::Plan;
@@ -35,6 +37,8 @@ pub(super) struct Front {
 #[derive(Default)]
 pub(super) struct FrontHold {
     follower: Option<Follower>,
+    /// Of the host's firewall.
+    opening: Option<Opening>,
     _steering: Option<FdLink>,
     /// Pins that nobody else may use meanwhile.
     _pins: Option<File>,
@@ -43,6 +47,7 @@ pub(super) struct FrontHold {
 impl FrontHold {
     /// Detaches what this process attached.
     pub async fn stop(self) {
+        drop(self.opening);
         if let Some(follower) = self.follower {
             follower.stop().await;
         }
@@ -52,8 +57,13 @@ impl FrontHold {
 impl Front {
     /// Broker ports are what the listeners make of them.
     fn nothing() -> Self {
+        Self::on_ports(Box::new(NoFilter))
+    }
+
+    /// A socket for each broker, behind `filter`, which looks after itself.
+    fn on_ports(filter: Box<dyn filter::Backend>) -> Self {
         let (_, seats) = watch::channel(Vec::new());
-        Self { filter: Box::new(NoFilter), steering: None, hold: FrontHold::default(), seats }
+        Self { filter, steering: None, hold: FrontHold::default(), seats }
     }
 
     /// A filter that is attached by somebody, and followed from now on.
@@ -76,7 +86,7 @@ impl Front {
         let follower = Follower::start(wanted(config), hold, seats).context("listen to netlink")?;
         let seats = follower.seats();
         let link = steering.as_mut().and_then(Steering::take_link);
-        let hold = FrontHold { follower: Some(follower), _steering: link, _pins: pins };
+        let hold = FrontHold { follower: Some(follower), opening: None, _steering: link, _pins: pins };
         Ok(Self { filter: Box::new(filter), steering, hold, seats })
     }
 
@@ -92,6 +102,18 @@ impl Front {
 
 /// The best that is wanted and works here.
 pub(super) async fn choose_filter(config: &Config) -> anyhow::Result<Front> {
+    let mut front = choose(config).await?;
+    let name = table_name(&config.addresses, &config.range);
+    clear(&name, front.filter.name() == "nft");
+    if config.open_host_firewall {
+        let opening = Opening::new(&config.addresses, &config.range, &name);
+        let failed = |error: &FilterError| warn!(%error, "the host's firewall is as it was");
+        front.hold.opening = opening.inspect_err(failed).ok();
+    }
+    Ok(front)
+}
+
+async fn choose(config: &Config) -> anyhow::Result<Front> {
     if config.backend == Backend::None {
         return Ok(Front::nothing());
     }
@@ -99,6 +121,9 @@ pub(super) async fn choose_filter(config: &Config) -> anyhow::Result<Front> {
     // filter".
     let interfaces = wanted(config).find_all().await.context("interfaces")?;
     let plan = plan(config, &interfaces);
+    if config.backend == Backend::Nft {
+        return nft(&plan).context("filter.backend = \"nft\"");
+    }
     // A filter that is pinned is in force whatever is done here, so pins that cannot be used are no reason to
     // go on without.
     if let Some(Adopted { filter, steering, folder, lock }) = pins::adopt(&config.pins, &plan)? {
@@ -112,11 +137,18 @@ pub(super) async fn choose_filter(config: &Config) -> anyhow::Result<Front> {
             Front::of(filter, steering.ok(), Hold::Own(hooks), config, &interfaces, None)
         }
         Err(error) if config.backend == Backend::Auto => {
-            warn!(%error, "no filter: broker ports are plain listeners");
-            Ok(Front::nothing())
+            warn!(%error, "no filter in eBPF: nftables is tried");
+            Ok(nft(&plan).unwrap_or_else(|error| {
+                warn!(%error, "no filter: broker ports are plain listeners");
+                Front::nothing()
+            }))
         }
         Err(error) => Err(error).context("filter.backend = \"ebpf\""),
     }
+}
+
+fn nft(plan: &Plan) -> Result<Front, FilterError> {
+    Ok(Front::on_ports(Box::new(NftFilter::new(plan)?)))
 }
 
 /// Which interfaces are to have the filter.

@@ -4,9 +4,11 @@
 pub mod address;
 pub mod filter;
 pub mod hook;
+pub mod host_firewall;
 pub mod interfaces;
 pub mod load;
 pub mod netlink;
+pub mod nft;
 pub mod object;
 pub mod pins;
 pub mod steering;

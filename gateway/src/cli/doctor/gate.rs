@@ -7,6 +7,7 @@ use portcullis_ebpf::layout::Limits;
 use crate::config::{Backend, Config};
 use crate::kernel::address::AddressError;
 use crate::kernel::filter::FilterError;
+use crate::kernel::filter::nft::NftFilter;
 use crate::kernel::hook::Hook;
 use crate::kernel::load::{Rehearsal, rehearse};
 use crate::kernel::object::{Plan, object};
@@ -23,16 +24,40 @@ pub fn checks(config: Option<&Config>) -> (Vec<Check>, Would) {
         let seen = "plain listeners: filter.backend = \"none\"";
         return (vec![Check::ok(FILTER, seen)], without_filter(backend));
     }
-    let tried = plan(config).map_err(|error| error.to_string());
-    if let (Ok(plan), Some(config)) = (&tried, config)
-        && let Some(pinned) = pinned::checks(config, plan)
-    {
+    let plan = match plan(config) {
+        Ok(plan) => plan,
+        Err(error) => return (vec![refused(backend, &error.to_string())], without_filter(backend)),
+    };
+    if backend == Backend::Nft {
+        let (check, would) = instead(backend, NftFilter::rehearse(&plan));
+        return (vec![check], would);
+    }
+    if let Some(pinned) = config.and_then(|config| pinned::checks(config, &plan)) {
         return pinned;
     }
-    let tried = tried.and_then(|plan| rehearse(&plan).map_err(|error| error.to_string()));
-    match tried {
+    let (mut checks, mut would) = match rehearse(&plan) {
         Ok(rehearsal) => judge(backend, rehearsal),
-        Err(error) => (vec![refused(backend, &error)], without_filter(backend)),
+        Err(error) => (vec![refused(backend, &error.to_string())], without_filter(backend)),
+    };
+    if backend == Backend::Auto && would.backend == "none" {
+        let (check, second) = instead(backend, NftFilter::rehearse(&plan));
+        checks.push(check);
+        would = second;
+    }
+    (checks, would)
+}
+
+/// What nftables comes to.
+fn instead(backend: Backend, tried: Result<(), FilterError>) -> (Check, Would) {
+    match tried {
+        Ok(()) => {
+            let would = Would { backend: "nft".into(), hook: "-".into(), steering: "ports".into() };
+            (Check::ok(FILTER, "nftables, and a socket for each broker"), would)
+        }
+        Err(error) => {
+            let remedy = "package nftables and CAP_NET_ADMIN; filter.backend = \"none\" does without";
+            (Check::gate(backend, FILTER, error.to_string(), remedy), without_filter(backend))
+        }
     }
 }
 
@@ -109,7 +134,8 @@ fn refused(backend: Backend, error: &str) -> Check {
 }
 
 fn without_filter(backend: Backend) -> Would {
-    let (name, steering) = if backend == Backend::Ebpf { ("-", "-") } else { ("none", "ports") };
+    let demanded = matches!(backend, Backend::Ebpf | Backend::Nft);
+    let (name, steering) = if demanded { ("-", "-") } else { ("none", "ports") };
     Would { backend: name.into(), hook: "-".into(), steering: steering.into() }
 }
 
@@ -148,6 +174,19 @@ mod tests {
             let half = Rehearsal { hooks: hooks([Ok(Hook::Tc), Err(error())]), steering: Ok(()) };
             let (checks, runs) = judge(backend, half);
             assert_eq!((checks[1].state, runs), (state, expected));
+        }
+    }
+
+    #[test]
+    fn nftables_comes_after_the_programs() {
+        for (backend, tried, state, expected) in [
+            (Backend::Auto, Ok(()), State::Ok, would("nft", "-", "ports")),
+            (Backend::Nft, Ok(()), State::Ok, would("nft", "-", "ports")),
+            (Backend::Auto, Err(error()), State::Degraded, would("none", "-", "ports")),
+            (Backend::Nft, Err(error()), State::Missing, would("-", "-", "-")),
+        ] {
+            let (check, runs) = instead(backend, tried);
+            assert_eq!((check.state, runs), (state, expected), "{backend:?}");
         }
     }
 }

@@ -24,7 +24,8 @@ fn judge(release: &str, backend: Backend, hook: Option<Hook>) -> Check {
     let seen = format!("Linux {release}");
     let with_tc = hook.is_none_or(|hook| hook == Hook::Tc);
     match parse(release) {
-        _ if backend == Backend::None => Check::ok(NAME, seen),
+        // No program of ours would run there.
+        _ if matches!(backend, Backend::Nft | Backend::None) => Check::ok(NAME, seen),
         Some(version) if version < STEERING => {
             let remedy = "a kernel of at least 5.9, better 6.6";
             Check::gate(backend, NAME, format!("{seen}, without sk_lookup and links for XDP"), remedy)
@@ -80,6 +81,7 @@ mod tests {
             ("6.5.0", Backend::Ebpf, Some(Hook::XdpGeneric), State::Ok),
             ("5.8.0", Backend::Auto, Some(Hook::Xdp), State::Degraded),
             ("4.19.0", Backend::None, None, State::Ok),
+            ("5.6.0", Backend::Nft, None, State::Ok),
         ] {
             assert_eq!(judge(release, backend, hook).state, expected, "{release} {backend:?} {hook:?}");
         }

@@ -8,7 +8,12 @@ use super::Check;
 const SYS_ADMIN: u32 = 21;
 pub const NET_ADMIN: u32 = 12;
 pub const NET_RAW: u32 = 13;
-const NEEDED: [(u32, &str); 3] = [(39, "CAP_BPF"), (NET_ADMIN, "CAP_NET_ADMIN"), (38, "CAP_PERFMON")];
+const NEEDED: [(u32, &str); 3] = [(NET_ADMIN, "CAP_NET_ADMIN"), (39, "CAP_BPF"), (38, "CAP_PERFMON")];
+
+/// Those that the filter `backend` needs; nftables the first alone.
+fn needed(backend: Backend) -> &'static [(u32, &'static str)] {
+    if backend == Backend::Nft { &NEEDED[..1] } else { &NEEDED }
+}
 
 pub fn capabilities(backend: Backend) -> Check {
     const NAME: &str = "capabilities";
@@ -16,9 +21,11 @@ pub fn capabilities(backend: Backend) -> Check {
     let Some(effective) = effective(&status) else {
         return Check::gate(backend, NAME, "no CapEff in /proc/self/status", "mount /proc");
     };
-    let missing = missing(effective);
+    let needed = needed(backend);
+    let missing = missing(effective, needed);
     if missing.is_empty() {
-        return Check::ok(NAME, "CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON");
+        let names: Vec<_> = needed.iter().map(|(_, name)| *name).collect();
+        return Check::ok(NAME, names.join(", "));
     }
     let remedy = format!("run serve as root, or with AmbientCapabilities={} in its unit", missing.join(" "));
     Check::gate(backend, NAME, format!("without {}", missing.join(", ")), remedy)
@@ -36,9 +43,9 @@ fn effective(status: &str) -> Option<u64> {
     u64::from_str_radix(line.trim(), 16).ok()
 }
 
-fn missing(effective: u64) -> Vec<&'static str> {
+fn missing(effective: u64, needed: &[(u32, &'static str)]) -> Vec<&'static str> {
     let has = |bit: u32| effective & (1 << bit) != 0;
-    let needed = NEEDED.iter().filter(|(bit, name)| {
+    let needed = needed.iter().filter(|(bit, name)| {
         // CAP_SYS_ADMIN holds what was split off from it, and the network is no part of that.
         !has(*bit) && (*name == "CAP_NET_ADMIN" || !has(SYS_ADMIN))
     });
@@ -58,11 +65,17 @@ mod tests {
     }
 
     #[test]
-    fn three_capabilities_are_needed() {
-        assert_eq!(missing(0x1ff_ffff_ffff), [""; 0]);
-        assert_eq!(missing(0), ["CAP_BPF", "CAP_NET_ADMIN", "CAP_PERFMON"]);
-        assert_eq!(missing(1 << 12 | 1 << 38 | 1 << 39), [""; 0]);
-        assert_eq!(missing(1 << 12 | 1 << 39), ["CAP_PERFMON"]);
-        assert_eq!(missing(1 << 21), ["CAP_NET_ADMIN"]);
+    fn programs_need_three_capabilities_and_nftables_one() {
+        for (effective, of_programs, of_nftables) in [
+            (0x1ff_ffff_ffff, &[][..], &[][..]),
+            (0, &["CAP_NET_ADMIN", "CAP_BPF", "CAP_PERFMON"], &["CAP_NET_ADMIN"]),
+            (1 << 12 | 1 << 38 | 1 << 39, &[], &[]),
+            (1 << 12 | 1 << 39, &["CAP_PERFMON"], &[]),
+            (1 << 12, &["CAP_BPF", "CAP_PERFMON"], &[]),
+            (1 << 21, &["CAP_NET_ADMIN"], &["CAP_NET_ADMIN"]),
+        ] {
+            assert_eq!(missing(effective, needed(Backend::Auto)), of_programs, "{effective:x}");
+            assert_eq!(missing(effective, needed(Backend::Nft)), of_nftables, "{effective:x}");
+        }
     }
 }

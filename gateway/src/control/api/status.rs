@@ -25,7 +25,7 @@ problems!(
 /// What the daemon runs on, since when.
 #[derive(Clone, Debug)]
 pub struct About {
-    /// What filters: `ebpf` or `none`.
+    /// What filters: `ebpf`, `nft` or `none`.
     pub backend: &'static str,
     /// Where the filter is attached: `tc`, `xdp`, `xdp-generic`, several with commas, or `-`.
     pub hook: String,
@@ -58,7 +58,7 @@ pub struct StatusView {
     pub now: String,
     /// Name that clients are given.
     pub broker_host: String,
-    /// What filters: `ebpf` or `none`.
+    /// What filters: `ebpf`, `nft` or `none`.
     pub backend: &'static str,
     /// Where the filter is attached; `-` for nowhere.
     pub hook: String,

@@ -1,6 +1,7 @@
 //! The port filter: one trait for every mechanism, and the keeper that owns the one in use.
 
 pub mod ebpf;
+pub mod nft;
 pub mod none;
 
 use std::collections::HashMap;
@@ -110,7 +111,7 @@ impl FilterError {
 /// A filter mechanism. The keeper calls it from its own thread, so methods may block. Everything can
 /// be repeated without harm.
 pub trait Backend: Send {
-    /// `ebpf` or `none`.
+    /// `ebpf`, `nft` or `none`.
     fn name(&self) -> &'static str;
 
     /// Makes the kernel's set equal to `open`, whatever it was.
@@ -123,7 +124,7 @@ pub trait Backend: Send {
     /// twice is closed.
     ///
     /// # Errors
-    /// The kernel refused one; those before it are applied, those after it are not.
+    /// The kernel refused one. Those after it are not applied; those before it may be.
     fn apply(&mut self, changes: &[Change]) -> Result<(), FilterError>;
 
     /// Packets by verdict since the filter was attached.
@@ -320,6 +321,10 @@ impl Keeper {
     fn renew(&mut self) -> Result<(), FilterError> {
         let entries = self.open.iter().map(|(endpoint, open)| entry(*endpoint, *open).map(Change::Open));
         let changes: Vec<Change> = entries.collect::<Result<_, _>>()?;
+        if changes.is_empty() {
+            // A backend looks after itself then: others may have taken away what it has in the kernel.
+            return self.backend.apply(&[]);
+        }
         let mut failed = Ok(());
         for batch in changes.chunks(RENEW_AT_ONCE) {
             if self.backend.apply(batch).is_err() {
@@ -478,6 +483,37 @@ mod tests {
         assert!(after.deadline > before.deadline);
         assert_eq!(Entry { deadline: before.deadline, ..after }, before);
         assert_eq!(fake.open(), [endpoint(1)]);
+    }
+
+    /// Applies nothing, and says so.
+    struct Gone;
+
+    impl Backend for Gone {
+        fn name(&self) -> &'static str {
+            "gone"
+        }
+
+        fn replace(&mut self, _: &[Entry]) -> Result<(), FilterError> {
+            Ok(())
+        }
+
+        fn apply(&mut self, changes: &[Change]) -> Result<(), FilterError> {
+            Err(FilterError::new("apply", changes.len().to_string()))
+        }
+
+        fn counters(&self) -> Result<Counters, FilterError> {
+            Ok(Counters::default())
+        }
+
+        fn broker_counts(&self, _: &[BrokerId]) -> Result<Vec<Option<BrokerCounts>>, FilterError> {
+            Ok(Vec::new())
+        }
+    }
+
+    #[test]
+    fn a_backend_is_asked_also_while_nothing_is_open() {
+        let error = Keeper::new(Box::new(Gone)).renew().expect_err("it was asked");
+        assert_eq!(error.to_string(), "apply: 0");
     }
 
     #[test]

@@ -4,10 +4,10 @@ use std::ops::RangeInclusive;
 
 use serde_json::Value;
 
-use super::{Wanted, covered};
+use super::{Shut, Wanted, covered};
 
 /// The chains that drop what nothing lets in, where nothing in their table lets in what is wanted.
-pub fn shut(text: &str, wanted: &Wanted) -> Vec<String> {
+pub fn shut(text: &str, wanted: &Wanted) -> Vec<Shut> {
     let document: Value = serde_json::from_str(text).unwrap_or_default();
     let objects = document["nftables"].as_array().map(Vec::as_slice).unwrap_or_default();
     let chains = objects.iter().map(|object| &object["chain"]).filter(|chain| concerns(chain, wanted));
@@ -21,8 +21,10 @@ pub fn shut(text: &str, wanted: &Wanted) -> Vec<String> {
         closed && !rules().any(|rule| lets_in(rule, objects, wanted))
     });
     let name = |value: &Value| value.as_str().unwrap_or("?").to_owned();
-    let names = shut.map(|chain| {
-        format!("nft {} {} {}", name(&chain["family"]), name(&chain["table"]), name(&chain["name"]))
+    let names = shut.map(|chain| Shut::Nft {
+        family: name(&chain["family"]),
+        table: name(&chain["table"]),
+        chain: name(&chain["name"]),
     });
     names.collect()
 }
@@ -144,7 +146,8 @@ mod tests {
 
     fn check(objects: &[Value], expected: &[&str]) {
         let text = json!({ "nftables": objects }).to_string();
-        assert_eq!(shut(&text, &wanted()), expected, "{text}");
+        let found: Vec<_> = shut(&text, &wanted()).iter().map(Shut::to_string).collect();
+        assert_eq!(found, expected, "{text}");
     }
 
     const SHUT: [&str; 1] = ["nft inet filter input"];

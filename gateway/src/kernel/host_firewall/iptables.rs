@@ -2,18 +2,18 @@
 
 use std::ops::RangeInclusive;
 
-use super::{Wanted, covered};
+use super::{Shut, Wanted, covered};
 
-pub fn shut_v4(text: &str, wanted: &Wanted) -> Vec<String> {
+pub fn shut_v4(text: &str, wanted: &Wanted) -> Vec<Shut> {
     shut(text, "iptables", wanted)
 }
 
-pub fn shut_v6(text: &str, wanted: &Wanted) -> Vec<String> {
+pub fn shut_v6(text: &str, wanted: &Wanted) -> Vec<Shut> {
     shut(text, "ip6tables", wanted)
 }
 
 /// The chain INPUT, if it drops what nothing lets in, and nothing lets in what is wanted.
-fn shut(text: &str, program: &str, wanted: &Wanted) -> Vec<String> {
+fn shut(text: &str, program: &'static str, wanted: &Wanted) -> Vec<Shut> {
     let lines = text.lines().skip_while(|line| *line != "*filter").take_while(|line| *line != "COMMIT");
     let lines: Vec<_> = lines.collect();
     let rules: Vec<Vec<&str>> = lines
@@ -27,7 +27,7 @@ fn shut(text: &str, program: &str, wanted: &Wanted) -> Vec<String> {
     let closed = last
         .is_some_and(|rule| rule.get(2) == Some(&"-j") && matches!(rule.get(3), Some(&("DROP" | "REJECT"))));
     let open = rules.iter().any(|rule| lets_in(rule, wanted));
-    if (dropped || closed) && !open { vec![format!("{program} INPUT")] } else { Vec::new() }
+    if (dropped || closed) && !open { vec![Shut::Iptables(program)] } else { Vec::new() }
 }
 
 /// Whether a rule accepts new connections to all of the range. Conditions on addresses are taken as meant.
