@@ -238,6 +238,10 @@ fn pins_that_do_not_fit_are_refused_and_say_what_to_do() {
             }
         };
         refused(&["range.last = 15001"], "they were loaded for other addresses or another range");
+        for backend in ["none", "nft"] {
+            let said = scene.serve_fails(backend, &[]);
+            assert!(said.contains("a filter is pinned in"), "{said}");
+        }
         let gateway = scene.serve(&[]);
         refused(&["api.listen = \"127.0.0.1:0\"", "stop_grace_s = 1"][1..], "another daemon uses");
         assert!(fails(scene.kernel("clean", &[])).contains("a daemon uses these pins: stop it first"));

@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::sync::Arc;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use aya::programs::links::FdLink;
 use tokio::sync::watch;
 use tracing::{error, info, warn};
@@ -115,6 +115,7 @@ pub(super) async fn choose_filter(config: &Config) -> anyhow::Result<Front> {
 
 async fn choose(config: &Config) -> anyhow::Result<Front> {
     if config.backend == Backend::None {
+        refuse_pins(config, "none")?;
         return Ok(Front::nothing());
     }
     // An address that nobody has, or an interface that is not there, is a mistake that must not end in "no
@@ -122,6 +123,7 @@ async fn choose(config: &Config) -> anyhow::Result<Front> {
     let interfaces = wanted(config).find_all().await.context("interfaces")?;
     let plan = plan(config, &interfaces);
     if config.backend == Backend::Nft {
+        refuse_pins(config, "nft")?;
         return nft(&plan).context("filter.backend = \"nft\"");
     }
     // A filter that is pinned is in force whatever is done here, so pins that cannot be used are no reason to
@@ -145,6 +147,18 @@ async fn choose(config: &Config) -> anyhow::Result<Front> {
         }
         Err(error) => Err(error).context("filter.backend = \"ebpf\""),
     }
+}
+
+/// A pinned filter for the same addresses is in force, and nobody would open its ports.
+fn refuse_pins(config: &Config, backend: &str) -> anyhow::Result<()> {
+    if let Ok(Some(folder)) = pins::usable(&config.pins, &plan(config, &[])) {
+        bail!(
+            "filter.backend = \"{backend}\", but a filter is pinned in {}, and would leave every port closed: \
+             remove it (portcullis kernel clean), or use it (filter.backend = \"ebpf\")",
+            folder.display()
+        );
+    }
+    Ok(())
 }
 
 fn nft(plan: &Plan) -> Result<Front, FilterError> {
