@@ -231,7 +231,7 @@ fn a_gateway_that_was_away_is_read_anew() {
 
 /// All ports of the default range but one.
 const BROKERS: usize = 5_000;
-const SESSIONS: usize = 200;
+const SESSIONS: usize = 1_000;
 const CALLERS: usize = 8;
 /// What is in view of any table, with room to spare.
 const ROWS_MAX: u64 = 60;
