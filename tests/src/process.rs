@@ -1,5 +1,6 @@
 //! Child processes that end with their test.
 
+use std::io::Write;
 use std::process::{Child, Command, ExitStatus, Stdio};
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -18,6 +19,20 @@ pub fn run(program: &str, arguments: &[&str]) -> String {
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{program} {}: {} {said}", arguments.join(" "), output.status);
     String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// Runs a command to its end with `input` for it to read.
+///
+/// # Panics
+/// It cannot be started or fails.
+pub fn feed(program: &str, arguments: &[&str], input: &str) {
+    let mut command = Command::new(program);
+    let mut process = Guarded::start(command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::null()));
+    let mut pipe = process.child().stdin.take().expect("a pipe");
+    pipe.write_all(input.as_bytes()).unwrap_or_else(|error| panic!("{program} reads: {error}"));
+    drop(pipe);
+    let status = process.ended();
+    assert!(status.success(), "{program} {}: {status}", arguments.join(" "));
 }
 
 /// A process that is killed when the value is dropped, also by a panic.

@@ -1,12 +1,10 @@
-//! What each figure has to be. A bar that compares does so within one run: absolute times mean nothing on
+//! What a figure can have to be. A bar that compares does so within one run: absolute times mean little on
 //! a machine that others use.
 
 use super::samples::{Samples, Summary};
 
 /// The relay that has to meet the bars.
 pub(crate) const OURS: &str = "portcullis";
-/// The flow that it replaces.
-const REPLACED: &str = "websockify";
 
 /// A line of the table.
 #[derive(Debug)]
@@ -21,10 +19,14 @@ pub(crate) struct Figure {
 
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Unit {
-    /// Shown in milliseconds.
+    /// Shown in ns, us or ms.
     Seconds,
     /// Shown in KiB.
     Bytes,
+    /// Shown in MB/s.
+    BytesPerSecond,
+    /// Shown in thousands.
+    PerSecond,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -33,6 +35,12 @@ pub(crate) enum Bar {
     AtMost(f64),
     /// At most so many times what the relay of this name has in the same run.
     Ratio(&'static str, f64),
+    /// At least so many times what it has.
+    AtLeast(&'static str, f64),
+    /// At most so many times what ours has of the figure of this name.
+    Flat(&'static str, f64),
+    /// At least so many times what ours has of it.
+    Keeps(&'static str, f64),
 }
 
 /// Whether a bar is met.
@@ -44,45 +52,6 @@ pub(crate) enum Verdict {
     Open,
 }
 
-pub(crate) const FIGURES: [Figure; 6] = [
-    Figure {
-        name: "bulk-down",
-        what: "bulk console to browser, 64 KiB writes: CPU per GiB",
-        unit: Unit::Seconds,
-        bars: &[Bar::Ratio(REPLACED, 0.38)],
-    },
-    Figure {
-        name: "bulk-up",
-        what: "bulk browser to console, 64 KiB frames: CPU per GiB",
-        unit: Unit::Seconds,
-        bars: &[Bar::Ratio(REPLACED, 0.12)],
-    },
-    Figure {
-        name: "idle",
-        what: "idle session: memory (PSS)",
-        unit: Unit::Bytes,
-        bars: &[Bar::AtMost(4096.0)],
-    },
-    Figure {
-        name: "idle/burst",
-        what: "the same after a burst of 64 KiB on each",
-        unit: Unit::Bytes,
-        bars: &[Bar::AtMost(4096.0)],
-    },
-    Figure {
-        name: "open",
-        what: "opening a console, until a client can connect: p50",
-        unit: Unit::Seconds,
-        bars: &[Bar::AtMost(0.001), Bar::Ratio(REPLACED, 0.01)],
-    },
-    Figure {
-        name: "open/5000",
-        what: "the same with 5,000 open (websockify: their rules)",
-        unit: Unit::Seconds,
-        bars: &[Bar::AtMost(0.001), Bar::Ratio(REPLACED, 0.01)],
-    },
-];
-
 impl Figure {
     /// The row that measures it.
     pub(crate) fn row(&self) -> &'static str {
@@ -92,8 +61,10 @@ impl Figure {
     /// A value as people read it.
     pub(crate) fn show(&self, value: f64) -> String {
         match self.unit {
-            Unit::Seconds => format!("{:.2} ms", value * 1e3),
+            Unit::Seconds => show_seconds(value),
             Unit::Bytes => format!("{:.1} KiB", value / 1024.0),
+            Unit::BytesPerSecond => format!("{:.0} MB/s", value / 1e6),
+            Unit::PerSecond => format!("{:.1} k/s", value / 1e3),
         }
     }
 
@@ -102,30 +73,49 @@ impl Figure {
         match bar {
             Bar::AtMost(most) => format!("<= {}", self.show(most)),
             Bar::Ratio(relay, most) => format!("<= {most} x {relay}"),
+            Bar::AtLeast(relay, least) => format!(">= {least} x {relay}"),
+            Bar::Flat(figure, most) => format!("<= {most} x {figure}"),
+            Bar::Keeps(figure, least) => format!(">= {least} x {figure}"),
         }
+    }
+}
+
+/// In the unit in which it has up to three places before the point.
+fn show_seconds(value: f64) -> String {
+    match value.abs() {
+        ..1e-6 => format!("{:.1} ns", value * 1e9),
+        ..1e-3 => format!("{:.2} us", value * 1e6),
+        _ => format!("{:.2} ms", value * 1e3),
     }
 }
 
 impl Bar {
     /// By the medians of a figure.
     pub(crate) fn judge(self, figure: &Figure, samples: &Samples) -> Verdict {
-        let median = |relay| samples.summary(figure.name, relay).map(|Summary { median, .. }| median);
-        let Some(ours) = median(OURS) else { return Verdict::Open };
-        let (value, most) = match self {
-            Self::AtMost(most) => (ours, most),
-            Self::Ratio(relay, most) => match median(relay) {
-                Some(theirs) => (ours / theirs, most),
-                None => return Verdict::Open,
-            },
+        let median = |figure, relay| samples.summary(figure, relay).map(|Summary { median, .. }| median);
+        let Some(ours) = median(figure.name, OURS) else { return Verdict::Open };
+        let base = match self {
+            Self::AtMost(_) => Some(1.0),
+            Self::Ratio(relay, _) | Self::AtLeast(relay, _) => median(figure.name, relay),
+            Self::Flat(other, _) | Self::Keeps(other, _) => median(other, OURS),
         };
-        if value <= most { Verdict::Met(value) } else { Verdict::Missed(value) }
+        let Some(value) = base.map(|base| ours / base) else { return Verdict::Open };
+        if self.holds(value) { Verdict::Met(value) } else { Verdict::Missed(value) }
+    }
+
+    /// Whether `value`, which may be a ratio, is what it has to be.
+    fn holds(self, value: f64) -> bool {
+        match self {
+            Self::AtMost(most) | Self::Ratio(_, most) | Self::Flat(_, most) => value <= most,
+            Self::AtLeast(_, least) | Self::Keeps(_, least) => value >= least,
+        }
     }
 
     /// The measured side of it as people read it.
     pub(crate) fn show_value(self, figure: &Figure, value: f64) -> String {
         match self {
             Self::AtMost(_) => figure.show(value),
-            Self::Ratio(..) => format!("{value:.3} x"),
+            Self::Ratio(..) | Self::AtLeast(..) | Self::Flat(..) | Self::Keeps(..) => format!("{value:.3} x"),
         }
     }
 }
@@ -133,6 +123,7 @@ impl Bar {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bench::figures::FIGURES;
 
     #[test]
     fn a_bar_is_judged_by_the_same_runs_medians() {
@@ -149,5 +140,44 @@ mod tests {
         assert!(matches!(judge("bulk-up"), Verdict::Met(ratio) if (ratio - 0.1).abs() < 1e-9));
         assert_eq!(judge("idle"), Verdict::Missed(5000.0));
         assert_eq!(judge("bulk-down"), Verdict::Open);
+    }
+
+    #[test]
+    fn bars_go_down_up_and_along() {
+        let line = |figure, relay, value| {
+            format!("{{\"figure\":\"{figure}\",\"relay\":\"{relay}\",\"value\":{value}}}\n")
+        };
+        let text = [("calm", OURS, 10.0), ("flooded", OURS, 8.0), ("flooded", "peer", 2.0)];
+        let text = text.map(|(figure, relay, value)| line(figure, relay, value)).concat();
+        let samples = Samples::parse(&text).expect("samples");
+        let figure = Figure { name: "flooded", what: "", unit: Unit::PerSecond, bars: &[] };
+        for (bar, verdict) in [
+            (Bar::AtMost(8.0), Verdict::Met(8.0)),
+            (Bar::AtMost(7.9), Verdict::Missed(8.0)),
+            (Bar::Ratio("peer", 3.0), Verdict::Missed(4.0)),
+            (Bar::AtLeast("peer", 3.0), Verdict::Met(4.0)),
+            (Bar::AtLeast("peer", 5.0), Verdict::Missed(4.0)),
+            (Bar::AtLeast("nobody", 5.0), Verdict::Open),
+            (Bar::Flat("calm", 0.9), Verdict::Met(0.8)),
+            (Bar::Keeps("calm", 0.9), Verdict::Missed(0.8)),
+            (Bar::Keeps("calm", 0.8), Verdict::Met(0.8)),
+            (Bar::Keeps("nothing", 0.8), Verdict::Open),
+        ] {
+            assert_eq!(bar.judge(&figure, &samples), verdict, "{bar:?}");
+        }
+    }
+
+    #[test]
+    fn times_are_shown_at_their_scale() {
+        for (value, shown) in [
+            (8.5e-9, "8.5 ns"),
+            (-1e-9, "-1.0 ns"),
+            (1.2e-6, "1.20 us"),
+            (64.04e-6, "64.04 us"),
+            (0.001, "1.00 ms"),
+            (0.25, "250.00 ms"),
+        ] {
+            assert_eq!(show_seconds(value), shown);
+        }
     }
 }

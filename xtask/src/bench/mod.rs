@@ -1,8 +1,9 @@
-//! `cargo xtask bench`: the daemon beside the flow that it replaces, in one run, as ratios.
+//! `cargo xtask bench`: daemon and filter beside the flow that they replace, in one run, as ratios.
 //!
 //! What is measured, and how, is in `tests/src/bin/bench`; here are the bars, and what the samples say.
 
 mod bars;
+mod figures;
 mod machine;
 mod report;
 mod samples;
@@ -18,16 +19,16 @@ use crate::family::Family;
 use crate::scratch::Scratch;
 use crate::setup::{self, Level};
 use crate::{build, exec, workspace};
-use bars::FIGURES;
+use figures::FIGURES;
 use samples::Samples;
 
-/// Measures the daemon beside other relays, and says which bars are met. A slow machine fails nothing.
+/// Measures the daemon beside other relays, and its filter beside other filters, and says which bars are met. A slow machine fails nothing.
 #[derive(Debug, Args)]
 pub(crate) struct Options {
-    /// Less of everything: two minutes.
+    /// Less of everything: three minutes.
     #[arg(long)]
     quick: bool,
-    /// Only these rows: bulk-down, bulk-up, idle, open.
+    /// Only these rows: bulk-down, bulk-up, idle, open, filter.
     #[arg(long, value_name = "ROW", value_delimiter = ',')]
     rows: Vec<String>,
     /// Print JSON instead of a table.
@@ -98,10 +99,10 @@ mod tests {
 
     #[test]
     fn rows_are_picked_by_name() {
-        assert_eq!(rows(&[]).expect("all"), ["bulk-down", "bulk-up", "idle", "open"]);
+        assert_eq!(rows(&[]).expect("all"), ["bulk-down", "bulk-up", "idle", "open", "filter"]);
         let wished = ["open", "idle"].map(String::from);
         assert_eq!(rows(&wished).expect("two"), ["idle", "open"]);
         let error = rows(&["idel".into()]).expect_err("unknown").to_string();
-        assert_eq!(error, "there is no row idel; there are bulk-down, bulk-up, idle, open");
+        assert_eq!(error, "there is no row idel; there are bulk-down, bulk-up, idle, open, filter");
     }
 }

@@ -2,7 +2,8 @@
 
 use serde_json::{Value, json};
 
-use super::bars::{Bar, FIGURES, Figure, Verdict};
+use super::bars::{Bar, Figure, Verdict};
+use super::figures::FIGURES;
 use super::machine::Machine;
 use super::samples::Samples;
 
@@ -13,11 +14,11 @@ pub(crate) fn table(samples: &Samples) -> String {
         text += &format!("\n{}\n", figure.what);
         for relay in samples.relays() {
             if let Some(value) = value(figure, samples, relay) {
-                text += &format!("  {relay:<12}{value}\n");
+                text += &format!("  {relay:<16}{value}\n");
             }
         }
         for &bar in figure.bars {
-            text += &format!("  {:<12}{}\n", "bar", judged(figure, bar, samples));
+            text += &format!("  {:<16}{}\n", "bar", judged(figure, bar, samples));
         }
     }
     text
@@ -27,19 +28,28 @@ pub(crate) fn table(samples: &Samples) -> String {
 pub(crate) fn page(samples: &Samples, machine: &Machine, quick: bool) -> String {
     let option = if quick { " --quick" } else { "" };
     let Machine { processor, cores, kernel, commit, load } = machine;
-    let relays = samples.relays();
     let mut text = format!(
         "# Bench\n\n\
          Made by `cargo xtask bench{option} --write`. Medians of interleaved repeats, with the least and the\n\
          most of them; each bar compares within this run.\n\n\
          - Machine: {processor}, {cores} cores, load {load} at the end\n\
          - Kernel: {kernel}\n\
-         - Commit: {commit}\n\n\
-         | figure | {} | bars |\n|---{}|---|\n",
-        relays.join(" | "),
-        "|---".repeat(relays.len()),
+         - Commit: {commit}\n",
     );
-    for figure in measured(samples) {
+    let figures: Vec<_> = measured(samples).collect();
+    for row in figures.chunk_by(|one, next| one.row() == next.row()) {
+        text += &row_table(row, samples);
+    }
+    text
+}
+
+/// The figures of a row, with a column for each relay that has any.
+fn row_table(figures: &[&Figure], samples: &Samples) -> String {
+    let has = |relay: &&String| figures.iter().any(|figure| !samples.values(figure.name, relay).is_empty());
+    let relays: Vec<_> = samples.relays().iter().filter(has).map(String::as_str).collect();
+    let mut text =
+        format!("\n| figure | {} | bars |\n|---{}|---|\n", relays.join(" | "), "|---".repeat(relays.len()));
+    for figure in figures {
         let values = relays.iter().map(|relay| value(figure, samples, relay).unwrap_or_else(|| "-".into()));
         let bars = figure.bars.iter().map(|bar| judged(figure, *bar, samples));
         let (values, bars) = (values.collect::<Vec<_>>(), bars.collect::<Vec<_>>());
@@ -48,7 +58,7 @@ pub(crate) fn page(samples: &Samples, machine: &Machine, quick: bool) -> String 
     text
 }
 
-/// Everything, with each single value; in seconds and bytes.
+/// Everything, with each single value; in seconds, bytes, bytes a second, times a second.
 pub(crate) fn json(samples: &Samples, machine: &Machine) -> Value {
     let Machine { processor, cores, kernel, commit, load } = machine;
     let figures: Vec<_> = measured(samples).map(|figure| figure_json(figure, samples)).collect();
@@ -124,9 +134,9 @@ mod tests {
         assert_eq!(
             table(&samples()),
             "\nbulk console to browser, 64 KiB writes: CPU per GiB\n  \
-             portcullis  250.00 ms (200.00 ms to 300.00 ms, 2 samples)\n  \
-             websockify  1000.00 ms (1000.00 ms to 1000.00 ms, 2 samples)\n  \
-             bar         <= 0.38 x websockify: 0.250 x, met\n"
+             portcullis      250.00 ms (200.00 ms to 300.00 ms, 2 samples)\n  \
+             websockify      1000.00 ms (1000.00 ms to 1000.00 ms, 2 samples)\n  \
+             bar             <= 0.38 x websockify: 0.250 x, met\n"
         );
     }
 

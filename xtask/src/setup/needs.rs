@@ -100,9 +100,9 @@ const NEEDS: [Need; 21] = [
     },
     Need {
         level: Level::Test,
-        what: "iptables",
+        what: "iptables, by both of its back ends",
         packages: &["iptables"],
-        present: || exec::find("iptables").is_some(),
+        present: || exec::find("iptables-legacy").is_some() && exec::find("iptables-nft").is_some(),
     },
     Need {
         level: Level::Test,

@@ -7,7 +7,7 @@ use std::ops::Range;
 use std::thread;
 
 use portcullis_tests::target::Target;
-use portcullis_tests::websocket::open_with;
+use portcullis_tests::websocket::{Socket, open_with};
 
 use crate::content::{Content, PIECE};
 use crate::relay::Relay;
@@ -38,7 +38,15 @@ impl Session {
     /// The relay refuses.
     pub fn open(relay: &mut dyn Relay, target: &Target) -> Self {
         let (endpoint, token) = relay.door();
-        let socket = open_with(endpoint, token.as_deref()).expect("a session");
+        Self::through(open_with(endpoint, token.as_deref()), target)
+    }
+
+    /// The same by the answer that a client has already.
+    ///
+    /// # Panics
+    /// It is a refusal.
+    pub fn through(answer: Result<Socket, (u16, String)>, target: &Target) -> Self {
+        let socket = answer.expect("a session");
         let stream = socket.get_ref().try_clone().expect("a descriptor");
         Self { client: Client::new(stream), console: target.accept() }
     }

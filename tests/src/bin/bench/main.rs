@@ -1,11 +1,14 @@
-//! The measurements of `cargo xtask bench`: each relay between two ends that this program plays, in a
-//! network namespace of its own. What a figure has to be is not known here.
+//! The measurements of `cargo xtask bench`: each relay between two ends that this program plays, and each
+//! filter before packets that it sends, in network namespaces of their own. What a figure has to be is not
+//! known here.
 //!
-//! `bench FILE quick|full ROW...` writes a line of JSON per sample into FILE, and fails on a wrong byte or
-//! a relay that does not run. `PORTCULLIS_BIN` is the daemon.
+//! `bench FILE quick|full ROW...` writes a line of JSON per sample into FILE, and fails on a wrong byte, a
+//! wrong verdict, or a peer that does not run. `PORTCULLIS_BIN` is the daemon.
 
 mod content;
+mod cores;
 mod ends;
+mod filter;
 mod relay;
 mod rows;
 mod usage;
@@ -14,8 +17,7 @@ use std::fs::File;
 use std::io::Write;
 
 use portcullis_tests::namespace::in_namespace;
-use relay::{Entry, RELAYS};
-use rows::{Figures, Measure, ROWS, Scale};
+use rows::Scale;
 use serde_json::json;
 
 fn main() {
@@ -26,13 +28,13 @@ fn main() {
     let scale = if scale == "quick" { Scale::quick() } else { Scale::full() };
     let mut out = File::create(&file).unwrap_or_else(|error| panic!("{file}: {error}"));
     for row in words {
-        let measure = ROWS.iter().find(|(name, _)| *name == row).unwrap_or_else(|| panic!("no row {row}")).1;
+        let peers = rows::peers(&row).unwrap_or_else(|| panic!("no row {row}"));
         // Interleaved, so that what disturbs the machine for a while disturbs all alike.
         for repeat in 1..=scale.repeats {
-            for relay in &RELAYS {
-                eprintln!("{row} {repeat}/{}: {}", scale.repeats, relay.name);
-                for (figure, value) in in_namespace(|| sample(measure, relay, &scale)) {
-                    let sample = json!({ "figure": figure, "relay": relay.name, "value": value });
+            for (peer, sample) in &peers {
+                eprintln!("{row} {repeat}/{}: {peer}", scale.repeats);
+                for (figure, value) in fresh(|| sample(&scale)) {
+                    let sample = json!({ "figure": figure, "relay": peer, "value": value });
                     writeln!(out, "{sample}").expect("writes a sample");
                 }
             }
@@ -40,9 +42,12 @@ fn main() {
     }
 }
 
-fn sample(measure: Measure, relay: &Entry, scale: &Scale) -> Figures {
-    // BBR paces, and halves what loopback carries. The host keeps its own: this is the namespace's.
-    let control = "/proc/sys/net/ipv4/tcp_congestion_control";
-    std::fs::write(control, "reno").unwrap_or_else(|error| panic!("{control}: {error}"));
-    measure(relay, scale)
+/// Runs `body` in a network namespace of its own with reno in it.
+fn fresh<T: Send>(body: impl FnOnce() -> T + Send) -> T {
+    in_namespace(|| {
+        // BBR paces, and halves what loopback carries. The host keeps its own: this is the namespace's.
+        let control = "/proc/sys/net/ipv4/tcp_congestion_control";
+        std::fs::write(control, "reno").unwrap_or_else(|error| panic!("{control}: {error}"));
+        body()
+    })
 }

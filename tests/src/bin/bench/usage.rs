@@ -1,4 +1,5 @@
-//! What a relay uses: CPU and memory of its process and all that descend from it.
+//! What a relay uses: CPU and memory of its process and all that descend from it. And the middle of what
+//! was measured often.
 
 use std::fs;
 
@@ -22,6 +23,15 @@ pub fn pss(root: u32) -> u64 {
         line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number") * 1024
     };
     tree(root).into_iter().map(of).sum()
+}
+
+/// The upper of the two in the middle.
+///
+/// # Panics
+/// There is none.
+pub fn median(values: &mut [f64]) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
 }
 
 /// A process and its descendants.
@@ -55,4 +65,15 @@ fn on_cpu(place: &str) -> u64 {
 
 fn read(path: &str) -> String {
     fs::read_to_string(path).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_median_does_not_see_what_is_far_off() {
+        assert_eq!(median(&mut [2.0, 90.0, 1.0]), 2.0);
+        assert_eq!(median(&mut [1.0, 3.0]), 3.0);
+    }
 }

@@ -1,6 +1,6 @@
 //! The relays that are measured, one file each. A peer is a file and a line of [`RELAYS`].
 
-mod portcullis;
+pub mod portcullis;
 mod websockify;
 
 use std::net::SocketAddr;

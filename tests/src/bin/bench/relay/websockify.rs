@@ -1,11 +1,10 @@
 //! The flow that is replaced: Debian's websockify, a process per console, and an iptables rule for its port.
 
-use std::io::Write;
 use std::net::SocketAddr;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use portcullis_tests::process::Guarded;
+use portcullis_tests::process::{Guarded, feed};
 use portcullis_tests::wait_for;
 
 use super::{Relay, reach};
@@ -51,12 +50,7 @@ impl Relay for Websockify {
     fn fill(&mut self, count: usize) {
         let rules: String =
             (0..count).map(|number| format!("-A INPUT {}\n", rule(20_000 + number))).collect();
-        let mut restore = Command::new("iptables-restore");
-        let mut restore = Guarded::start(restore.arg("--noflush").stdin(Stdio::piped()));
-        let mut input = restore.child().stdin.take().expect("a pipe");
-        input.write_all(format!("*filter\n{rules}COMMIT\n").as_bytes()).expect("writes");
-        drop(input);
-        assert!(restore.ended().success(), "iptables-restore fails");
+        feed("iptables-restore", &["--noflush"], &format!("*filter\n{rules}COMMIT\n"));
     }
 }
 
