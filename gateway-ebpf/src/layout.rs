@@ -23,6 +23,9 @@ pub const LAYOUT_VERSION: u32 = 2;
 pub const BROKERS: &str = "BROKERS";
 /// Hash, [`Address`] to [`PortRange`]: the broker addresses, and which of their ports are judged.
 pub const ADDRESSES: &str = "ADDRESSES";
+/// Array of one [`PortRange`]: the ports of all ranges in [`ADDRESSES`] and perhaps some between them. What goes to
+/// no port of it needs no look-up.
+pub const PORTS: &str = "PORTS";
 /// Per-CPU array of `u64`, index `Verdict as u32`: packets by verdict.
 pub const VERDICTS: &str = "VERDICTS";
 /// Array, index [`Slot::place`] to [`Counts`]: new connections of each broker.

@@ -19,6 +19,8 @@ static BROKERS: HashMap<BrokerKey, Slot, MAX_BROKERS> = HashMap::new();
 #[btf_map]
 static ADDRESSES: HashMap<Address, PortRange, MAX_ADDRESSES> = HashMap::new();
 #[btf_map]
+static PORTS: Array<PortRange, 1> = Array::new();
+#[btf_map]
 static VERDICTS: PerCpuArray<u64, { Verdict::ALL.len() }> = PerCpuArray::new();
 #[btf_map]
 static COUNTS: Array<Counts, MAX_BROKERS> = Array::new();
@@ -34,6 +36,11 @@ static CORES: Array<u32, 1> = Array::new();
 pub struct Kernel;
 
 impl Tables for Kernel {
+    #[inline(always)]
+    fn may_be_judged(&self, port: u16) -> bool {
+        PORTS.get(0).is_some_and(|ports| ports.contains(port))
+    }
+
     #[inline(always)]
     fn range(&self, address: &Address) -> Option<PortRange> {
         // SAFETY: the daemon replaces entries whole; a reader sees the old value or the new one.

@@ -9,8 +9,8 @@ use portcullis::kernel::filter::Deadline;
 use portcullis::kernel::object::object;
 use portcullis_ebpf::layout::{
     ADDRESSES, ANYWHERE, Address, BROKERS, BrokerKey, BrokerKeyWords, COUNTS, Counts, CountsWords, DRAINING,
-    FILTER_TC, FILTER_XDP, LIMITS, Limit, Limits, LimitsWords, OPEN, PortRange, Prefix, Slot, SlotWords,
-    VERDICTS, address,
+    FILTER_TC, FILTER_XDP, LIMITS, Limit, Limits, LimitsWords, OPEN, PORTS, PortRange, Prefix, Slot,
+    SlotWords, VERDICTS, address,
 };
 use portcullis_ebpf::verdict::Verdict;
 use portcullis_tests::frames::{
@@ -48,6 +48,9 @@ impl Bench {
             programs.take_map(ADDRESSES).expect("the map").try_into().expect("its kind");
         let mut brokers: HashMap<MapData, BrokerKeyWords, SlotWords> =
             programs.take_map(BROKERS).expect("the map").try_into().expect("its kind");
+        let mut ports: Array<MapData, [u16; 2]> =
+            programs.take_map(PORTS).expect("the map").try_into().expect("its kind");
+        ports.set(0, range, 0).expect("sets");
         let ahead = Deadline::after(std::time::Duration::from_secs(3600)).expect("a clock").0;
         for ip in [V4, V6] {
             let ip = ip.parse().expect("an address");

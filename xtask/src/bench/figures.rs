@@ -11,7 +11,7 @@ const FLAT: f64 = 1.2;
 const NS: f64 = 1e-9;
 const US: f64 = 1e-6;
 
-pub(crate) const FIGURES: [Figure; 33] = [
+pub(crate) const FIGURES: [Figure; 34] = [
     Figure {
         name: "bulk-down",
         what: "bulk console to browser, 64 KiB writes: CPU per GiB",
@@ -50,7 +50,12 @@ pub(crate) const FIGURES: [Figure; 33] = [
     },
     time("filter/floor", "the kernel's test run of a program that does nothing (taken off below)", &[]),
     time("filter/run-session", "test run: a segment of a session", &[Bar::AtMost(10.0 * NS)]),
-    time("filter/run-elsewhere", "test run: a SYN to another address", &[Bar::AtMost(10.0 * NS)]),
+    time("filter/run-port", "test run: a SYN to a port that is no broker's", &[Bar::AtMost(10.0 * NS)]),
+    time(
+        "filter/run-elsewhere",
+        "test run: a SYN to a broker's port of another address",
+        &[Bar::AtMost(10.0 * NS)],
+    ),
     time("filter/run-drop-0", "test run: a SYN to a closed port, none open", &[DROP]),
     time("filter/run-drop-100", "the same, 100 open", &[DROP]),
     time("filter/run-drop-1000", "the same, 1,000 open", &[DROP]),

@@ -94,6 +94,8 @@ impl<'a> Judge<'a> {
         }
         let session = tcp_from(source(), endpoint(FOR_ALL), ACK);
         figures.push(("filter/run-session".into(), self.net(&session, pass)));
+        let port = tcp_from(source(), endpoint(443), SYN);
+        figures.push(("filter/run-port".into(), self.net(&port, pass)));
         let elsewhere = tcp_from(source(), (source(), FOR_ALL).into(), SYN);
         figures.push(("filter/run-elsewhere".into(), self.net(&elsewhere, pass)));
         figures
