@@ -111,6 +111,15 @@ impl Gate {
         }
     }
 
+    /// How long after its deadline a broker is open at most, in nanoseconds. In nftables a time-out is in whole
+    /// seconds, rounded up, and runs from when the kernel has it: a second for either.
+    pub const fn lateness_ns(&self) -> u64 {
+        match self.kind {
+            Kind::Ebpf(_) => 0,
+            Kind::Nft => 2_000_000_000,
+        }
+    }
+
     /// Opens as `entry` says.
     ///
     /// # Panics

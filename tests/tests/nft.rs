@@ -17,7 +17,7 @@ use portcullis_tests::process::{Guarded, run};
 use portcullis_tests::require;
 use portcullis_tests::target::Target;
 use portcullis_tests::websocket::{echoes, open};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// Runs `body` in a namespace of its own, if there is nft.
 fn with_nft(body: fn()) {
@@ -150,7 +150,8 @@ fn renewing_leaves_no_gap() {
 #[test]
 fn an_error_has_the_words_of_nft() {
     with_nft(|| {
-        let error = nft::run("delete what is not there", "delete table inet nosuch\n").expect_err("fails");
+        let table = json!({ "delete": { "table": { "family": "inet", "name": "nosuch" } } });
+        let error = nft::run("delete what is not there", &[table]).expect_err("fails");
         assert_eq!(error.to_string(), "delete what is not there: no such file or directory");
     });
 }

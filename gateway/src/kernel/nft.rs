@@ -1,11 +1,15 @@
-//! The program `nft`: what it is told, and what it says. It speaks its own language (nft(8)) and answers in
-//! JSON (libnftables-json(5)).
+//! The program `nft`: what it is told, and what it says, both in JSON (libnftables-json(5)). What it is told is
+//! built in `command` and `expression` from the objects of the crate `nftables`. The crate's own way to run
+//! the program loses what that says of an error, and it reads counters as 32 bits: what it says is read as it is.
+
+pub mod command;
+pub mod expression;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::filter::FilterError;
 
@@ -20,20 +24,24 @@ pub fn find(name: &str) -> Option<PathBuf> {
     places.map(|folder| folder.join(name)).find(|path| path.is_file())
 }
 
-/// Does all of `script` or nothing of it, in one transaction. `what` says what that is in an error.
+/// Does all of `commands` or none of them, in one transaction. `what` says what that is in an error.
 ///
 /// # Errors
 /// There is no nft, or it refused: with its own words.
-pub fn run(what: &str, script: &str) -> Result<(), FilterError> {
-    told(what, &["-f", "-"], script).map(drop)
+pub fn run(what: &str, commands: &[Value]) -> Result<(), FilterError> {
+    told(what, &["--json", "-f", "-"], &document(commands)).map(drop)
 }
 
 /// The same without doing it: the kernel looks at it and takes it back.
 ///
 /// # Errors
 /// See [`run`].
-pub fn check(what: &str, script: &str) -> Result<(), FilterError> {
-    told(what, &["--check", "-f", "-"], script).map(drop)
+pub fn check(what: &str, commands: &[Value]) -> Result<(), FilterError> {
+    told(what, &["--check", "--json", "-f", "-"], &document(commands)).map(drop)
+}
+
+fn document(commands: &[Value]) -> String {
+    json!({ "nftables": commands }).to_string()
 }
 
 /// The objects that `nft list` finds for `arguments`.
@@ -50,10 +58,10 @@ pub fn list(arguments: &[&str]) -> Result<Vec<Value>, FilterError> {
     }
 }
 
-fn told(what: &str, arguments: &[&str], script: &str) -> Result<Output, FilterError> {
+fn told(what: &str, arguments: &[&str], input: &str) -> Result<Output, FilterError> {
     let failed = |error| FilterError::new(format!("{what}: run nft"), error);
     let none = || FilterError::new(what, "there is no program nft (package nftables)");
-    let output = speak(&find("nft").ok_or_else(none)?, arguments, script).map_err(failed)?;
+    let output = speak(&find("nft").ok_or_else(none)?, arguments, input).map_err(failed)?;
     if output.status.success() {
         return Ok(output);
     }
@@ -61,23 +69,23 @@ fn told(what: &str, arguments: &[&str], script: &str) -> Result<Output, FilterEr
     Err(FilterError::new(what, reason(&said).unwrap_or_else(|| output.status.to_string())))
 }
 
-fn speak(program: &Path, arguments: &[&str], script: &str) -> std::io::Result<Output> {
+fn speak(program: &Path, arguments: &[&str], input: &str) -> std::io::Result<Output> {
     let mut command = Command::new(program);
     command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn()?;
-    if let Some(mut input) = child.stdin.take() {
+    if let Some(mut stdin) = child.stdin.take() {
         // One that does not listen to the end says why on its other side.
-        let _ = input.write_all(script.as_bytes());
+        let _ = stdin.write_all(input.as_bytes());
     }
     child.wait_with_output()
 }
 
-/// The reason in what nft printed, as a clause: `/dev/stdin:1:1-9: Error: Could not process rule: Operation
-/// not permitted` is `operation not permitted`.
+/// The reason in what nft printed, as a clause: `internal:0:0-0: Error: Could not process rule: Operation not
+/// permitted` is `operation not permitted`. Of several it is the first: those that follow say where that was.
 fn reason(said: &str) -> Option<String> {
     let line = said.lines().find(|line| line.contains("Error: ")).or_else(|| said.lines().next())?;
     let told = line.rsplit_once("Error: ").map_or(line, |(_, told)| told).trim();
-    let told = told.strip_prefix("Could not process rule: ").unwrap_or(told);
+    let told = told.strip_prefix("Could not process rule: ").unwrap_or(told).trim_end_matches('.');
     let mut letters = told.chars();
     let first = letters.next()?;
     Some(first.to_lowercase().chain(letters).collect())
@@ -91,12 +99,15 @@ mod tests {
     fn the_reason_is_found_in_what_nft_prints() {
         for (said, expected) in [
             (
-                "/dev/stdin:1:1-17: Error: Could not process rule: Operation not permitted\nadd table inet q\n^^^\n",
+                "internal:0:0-0: Error: Could not process rule: Operation not permitted\n\n",
                 Some("operation not permitted"),
             ),
+            ("internal:0:0-0: Error: No such file or directory\n\n", Some("no such file or directory")),
             (
-                "/dev/stdin:3:2-6: Error: syntax error, unexpected chain\n chain a\n",
-                Some("syntax error, unexpected chain"),
+                "internal:0:0-0: Error: Unknown statement object 'bogus'.\n\n\
+                 internal:0:0-0: Error: Parsing expr array at index 0 failed.\n\n\
+                 internal:0:0-0: Error: Parsing command array at index 2 failed.\n\n",
+                Some("unknown statement object 'bogus'"),
             ),
             (
                 "Operation not permitted (you must be root)\nnetlink: Error: cache initialization failed: Operation not permitted\n",

@@ -2,7 +2,7 @@
 //! adds only if it is told to.
 
 use crate::config::Config;
-use crate::kernel::host_firewall::opening::rules;
+use crate::kernel::host_firewall::opening::spoken;
 use crate::kernel::host_firewall::{Look, Shut, Wanted, look};
 
 use super::Check;
@@ -38,8 +38,7 @@ fn remedy(config: &Config, shut: &Shut) -> String {
     let (first, last) = (config.range.start(), config.range.end());
     match shut {
         Shut::Nft { .. } => {
-            let rules = rules(shut, &config.addresses, &config.range);
-            let rule = rules.first().map_or("", String::as_str);
+            let rule = spoken(shut, &config.addresses, &config.range).unwrap_or_default();
             format!("filter.open_host_firewall = true, or for each address: nft {rule}")
         }
         Shut::Iptables(program) => {

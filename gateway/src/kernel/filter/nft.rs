@@ -1,28 +1,34 @@
 //! The filter as a table of nftables: an element of a set is an open broker, and its time-out the deadline.
 
 mod counts;
+mod draft;
 mod elements;
+mod limit;
+mod rules;
 mod ruleset;
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 
+use serde_json::Value;
 use sha2::{Digest, Sha256};
 use tracing::warn;
 
 use super::{Backend, BrokerCounts, BrokerId, Change, Counters, Entry, FilterError};
 use crate::kernel::nft;
+use crate::kernel::nft::command::delete;
 use crate::kernel::object::Plan;
 
+use draft::named;
 use elements::{Elements, is_open};
 
 /// A table of our own, which goes when the value is dropped. While its daemon is dead it stays, and what
 /// is in its sets times out.
 pub struct NftFilter {
     name: String,
-    /// The table as text, without brokers.
-    ruleset: String,
+    /// The commands that make the table, without brokers.
+    ruleset: Vec<Value>,
     addresses: Vec<IpAddr>,
     /// Sets of what is kept of each broker while it is open.
     kept: Vec<&'static str>,
@@ -63,8 +69,7 @@ pub fn clear(name: &str, in_use: bool) {
 
 /// It is there no more, or that is told.
 fn remove(table: &str) {
-    let script = format!("delete table inet {table}\n");
-    if let Err(error) = nft::run(&format!("delete table inet {table}"), &script) {
+    if let Err(error) = nft::run(&format!("delete table inet {table}"), &[delete(named(table))]) {
         warn!(%error, "the table of the filter stays");
     }
 }
@@ -111,8 +116,8 @@ impl NftFilter {
         for entry in &open {
             elements.open(entry);
         }
-        let script = format!("{}{}", self.ruleset, elements.script(&self.name));
-        nft::run(&format!("replace table inet {}", self.name), &script)?;
+        let commands = [self.ruleset.clone(), elements.commands(&self.name)].concat();
+        nft::run(&format!("replace table inet {}", self.name), &commands)?;
         self.open = open.iter().map(|entry| (entry.endpoint, **entry)).collect();
         self.generations = open.iter().map(|entry| (entry.endpoint, entry.generation)).collect();
         Ok(())
@@ -131,7 +136,7 @@ impl NftFilter {
                 elements.forget(*endpoint, &self.kept);
             }
         }
-        nft::run(&format!("change table inet {}", self.name), &elements.script(&self.name))?;
+        nft::run(&format!("change table inet {}", self.name), &elements.commands(&self.name))?;
         for (endpoint, entry) in changes {
             self.remember(*endpoint, entry.as_ref());
         }

@@ -1,21 +1,27 @@
 //! The elements of the sets: what a transaction takes out and puts in.
 
 use std::collections::BTreeMap;
-use std::fmt::Write;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use ipnet::{IpNet, Ipv4Net};
+use nftables::expr::{Elem, Expression, NamedExpression};
+use nftables::schema::{Element, NfListObject};
+use nftables::types::NfFamily;
 use portcullis_ebpf::layout::OPEN;
+use serde_json::Value;
 
+use super::limit::number;
 use super::ruleset::{ANYONE, CLIENTS, NAMED, set};
 use crate::kernel::filter::{Deadline, Entry};
+use crate::kernel::nft::command::{add, delete};
+use crate::kernel::nft::expression::{concat, endpoint as parts, network as prefix};
 
 /// Elements by the name of their set.
 #[derive(Debug, Default)]
 pub struct Elements {
-    out: BTreeMap<String, Vec<String>>,
-    into: BTreeMap<String, Vec<String>>,
+    out: BTreeMap<String, Vec<Expression<'static>>>,
+    into: BTreeMap<String, Vec<Expression<'static>>>,
 }
 
 /// Whether new connections are let in by `entry`, for any time at all.
@@ -26,10 +32,9 @@ pub fn is_open(entry: &Entry) -> bool {
 impl Elements {
     /// Puts in what `entry` is.
     pub fn open(&mut self, entry: &Entry) {
-        // Never zero, which would be no time-out at all.
-        let timeout = format!("timeout {}ms", left(entry.deadline).as_millis().max(1));
+        let timeout = seconds(left(entry.deadline));
         for (set, element) in elements(entry) {
-            self.into.entry(set).or_default().push(format!("{element} {timeout}"));
+            self.into.entry(set).or_default().push(until(element, timeout));
         }
     }
 
@@ -48,43 +53,57 @@ impl Elements {
     }
 
     /// The commands, for the table `table`.
-    pub fn script(&self, table: &str) -> String {
-        let mut script = String::new();
-        for (set, elements) in &self.out {
+    pub fn commands(self, table: &str) -> Vec<Value> {
+        let mut commands = Vec::new();
+        for (set, elements) in self.out {
             // Put in before it is taken out: one that timed out meanwhile would be an error. Not every kernel
             // can prolong a time-out, but an element that one transaction takes out and puts in is there
             // at every moment.
-            command(&mut script, "add", table, set, elements);
-            command(&mut script, "delete", table, set, elements);
+            let elements = of(table, &set, elements);
+            commands.extend([add(elements.clone()), delete(elements)]);
         }
-        for (set, elements) in &self.into {
-            command(&mut script, "add", table, set, elements);
-        }
-        script
+        commands.extend(self.into.into_iter().map(|(set, elements)| add(of(table, &set, elements))));
+        commands
     }
 }
 
-fn command(script: &mut String, verb: &str, table: &str, set: &str, elements: &[String]) {
-    // Writing to a string does not fail.
-    let _ = writeln!(script, "{verb} element inet {table} {set} {{ {} }}", elements.join(", "));
+fn of<'a>(table: &'a str, set: &'a str, elements: Vec<Expression<'static>>) -> NfListObject<'a> {
+    let (table, name, elem) = (table.into(), set.into(), elements.into());
+    NfListObject::Element(Element { family: NfFamily::INet, table, name, elem })
+}
+
+/// `element`, which is there for so many seconds.
+fn until(element: Expression<'static>, timeout: u32) -> Expression<'static> {
+    let val = Box::new(element);
+    Expression::Named(NamedExpression::Elem(Elem { val, timeout: Some(timeout), ..Elem::default() }))
+}
+
+/// `left`, as nft reads it in JSON: in whole seconds. Rounded up, because zero would be no time-out at all.
+fn seconds(left: Duration) -> u32 {
+    number(left.as_secs() + u64::from(left.subsec_nanos() > 0))
 }
 
 /// In which sets an open broker is, and as what.
-fn elements(entry: &Entry) -> Vec<(String, String)> {
+fn elements(entry: &Entry) -> Vec<(String, Expression<'static>)> {
     let Entry { endpoint, client, .. } = entry;
     let ip = endpoint.ip();
     match client.map_or(Clients::Anyone, |network| clients(network, ip)) {
         Clients::Anyone => vec![(set(ANYONE, ip), key(*endpoint))],
         Clients::Nobody => vec![(set(NAMED, ip), key(*endpoint))],
-        Clients::In(network) => vec![
-            (set(NAMED, ip), key(*endpoint)),
-            (set(CLIENTS, ip), format!("{} . {network}", key(*endpoint))),
-        ],
+        Clients::In(network) => {
+            vec![(set(NAMED, ip), key(*endpoint)), (set(CLIENTS, ip), with(*endpoint, network))]
+        }
     }
 }
 
-fn key(endpoint: SocketAddr) -> String {
-    format!("{} . {}", endpoint.ip(), endpoint.port())
+fn key(endpoint: SocketAddr) -> Expression<'static> {
+    concat(parts(endpoint))
+}
+
+fn with(endpoint: SocketAddr, network: IpNet) -> Expression<'static> {
+    let mut key = parts(endpoint);
+    key.push(prefix(network));
+    concat(key)
 }
 
 /// Who may come to an address of one family.
@@ -127,6 +146,8 @@ fn left(deadline: Deadline) -> Duration {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     fn entry(endpoint: &str, client: Option<&str>) -> Entry {
@@ -138,20 +159,28 @@ mod tests {
 
     #[test]
     fn a_broker_is_in_the_set_of_its_kind() {
-        let check = |endpoint: &str, client: Option<&str>, expected: &[(&str, &str)]| {
-            let found = elements(&entry(endpoint, client));
-            let found: Vec<_> = found.iter().map(|(set, element)| (&**set, &**element)).collect();
+        let check = |endpoint: &str, client: Option<&str>, expected: &[(&str, Value)]| {
+            let found = elements(&entry(endpoint, client)).into_iter();
+            let found: Vec<_> = found.map(|(set, element)| (set, json!(element))).collect();
+            let expected: Vec<_> =
+                expected.iter().map(|(set, key)| ((*set).to_owned(), json!({ "concat": key }))).collect();
             assert_eq!(found, expected, "{endpoint} {client:?}");
         };
         let (v4, v6) = ("192.0.2.1:10001", "[2001:db8::1]:10002");
-        check(v4, None, &[("anyone_v4", "192.0.2.1 . 10001")]);
-        check(v6, None, &[("anyone_v6", "2001:db8::1 . 10002")]);
-        check(
-            v4,
-            Some("198.51.100.7/24"),
-            &[("named_v4", "192.0.2.1 . 10001"), ("clients_v4", "192.0.2.1 . 10001 . 198.51.100.0/24")],
-        );
-        check(v6, Some("198.51.100.7/24"), &[("named_v6", "2001:db8::1 . 10002")]);
+        check(v4, None, &[("anyone_v4", json!(["192.0.2.1", 10_001]))]);
+        check(v6, None, &[("anyone_v6", json!(["2001:db8::1", 10_002]))]);
+        let network = json!({ "prefix": { "addr": "198.51.100.0", "len": 24 } });
+        let named = json!(["192.0.2.1", 10_001]);
+        let client = json!(["192.0.2.1", 10_001, network]);
+        check(v4, Some("198.51.100.7/24"), &[("named_v4", named), ("clients_v4", client)]);
+        check(v6, Some("198.51.100.7/24"), &[("named_v6", json!(["2001:db8::1", 10_002]))]);
+    }
+
+    #[test]
+    fn a_time_out_is_in_whole_seconds_and_never_too_short() {
+        for (left_ms, expected) in [(1, 1), (1_000, 1), (1_001, 2), (u64::MAX, u32::MAX)] {
+            assert_eq!(seconds(Duration::from_millis(left_ms)), expected, "{left_ms}");
+        }
     }
 
     #[test]
@@ -190,15 +219,15 @@ mod tests {
         let mut elements = Elements::default();
         elements.close(&entry);
         elements.open(&entry);
-        let script = elements.script("t");
-        let lines: Vec<_> = script.lines().collect();
-        assert_eq!(lines[0], "add element inet t anyone_v4 { 192.0.2.1 . 10001 }");
-        assert_eq!(lines[1], "delete element inet t anyone_v4 { 192.0.2.1 . 10001 }");
-        assert!(
-            lines[2].starts_with("add element inet t anyone_v4 { 192.0.2.1 . 10001 timeout 3"),
-            "{script}"
-        );
-        assert_eq!(lines.len(), 3);
+        let commands = elements.commands("t");
+        let set = |elem: Value| json!({ "element": { "family": "inet", "table": "t", "name": "anyone_v4", "elem": elem } });
+        let key = json!({ "concat": ["192.0.2.1", 10_001] });
+        assert_eq!(commands[0], json!({ "add": set(json!([key])) }));
+        assert_eq!(commands[1], json!({ "delete": set(json!([key])) }));
+        let renewed = &commands[2]["add"]["element"]["elem"][0]["elem"];
+        assert_eq!(renewed["val"], key);
+        assert_eq!(renewed["timeout"], 3600);
+        assert_eq!(commands.len(), 3);
     }
 
     #[test]

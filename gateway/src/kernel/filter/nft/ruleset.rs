@@ -1,11 +1,16 @@
-//! The table as text, in the language of nft(8). What it judges is what `portcullis_ebpf::verdict` judges.
+//! The table without brokers: its counters, sets and chains. The rules in them are in `rules`.
 
-use std::fmt::Write;
+use std::collections::HashSet;
 use std::net::IpAddr;
 
+use nftables::schema::{Set, SetFlag, SetType, SetTypeValue};
 use portcullis_ebpf::layout::{Limit, MAX_SOURCES};
 use portcullis_ebpf::verdict::Verdict;
+use serde_json::Value;
 
+use super::draft::Draft;
+use super::limit::{memory, number};
+use super::rules::{chains, counted, judged};
 use crate::kernel::object::Plan;
 
 /// Set: open brokers that are for everybody.
@@ -24,9 +29,9 @@ pub const RATE_LIMITED: &str = "rate_limited";
 pub const COUNTED: [&str; 3] = [LET_IN, WRONG_SOURCE, RATE_LIMITED];
 
 /// Set: what brokers have paid for new connections.
-const RATES: &str = "rates";
+pub const RATES: &str = "rates";
 /// Set: what sources have.
-const SOURCES: &str = "sources";
+pub const SOURCES: &str = "sources";
 
 /// The sets of what is kept of each broker while it is open.
 pub fn kept(plan: &Plan) -> Vec<&'static str> {
@@ -36,170 +41,118 @@ pub fn kept(plan: &Plan) -> Vec<&'static str> {
 /// Before the priority `filter`, where firewalls of hosts usually stand (nft(8), "Hook types").
 const PRIORITY: i32 = -10;
 
+/// Chain: all that comes in.
+const INPUT: &str = "input";
+
 /// The name of the set `name` for the family of `ip`.
 pub fn set(name: &str, ip: IpAddr) -> String {
     format!("{name}_{}", if ip.is_ipv4() { V4.name } else { V6.name })
 }
 
 /// What differs between the families.
-struct Family {
-    name: &'static str,
-    protocol: &'static str,
-    address_type: &'static str,
-    /// Who pays for a new connection; see `portcullis_ebpf::rate::source`.
-    source: &'static str,
+pub struct Family {
+    pub name: &'static str,
+    pub protocol: &'static str,
+    address: SetType,
+    /// What of a source pays for a new connection, unless it is all of it; see `portcullis_ebpf::rate::source`.
+    pub source_mask: Option<&'static str>,
 }
 
-const V4: Family = Family { name: "v4", protocol: "ip", address_type: "ipv4_addr", source: "ip saddr" };
+const V4: Family = Family { name: "v4", protocol: "ip", address: SetType::Ipv4Addr, source_mask: None };
 const V6: Family = Family {
     name: "v6",
     protocol: "ip6",
-    address_type: "ipv6_addr",
-    source: "ip6 saddr & ffff:ffff:ffff:ffff::",
+    address: SetType::Ipv6Addr,
+    source_mask: Some("ffff:ffff:ffff:ffff::"),
 };
 
 /// Commands that make the table `name` in the place of any that has this name.
-pub fn table(name: &str, plan: &Plan) -> String {
-    let of = |v4: bool| {
-        let addresses = plan.addresses.iter().filter(move |ip| ip.is_ipv4() == v4);
-        addresses.map(IpAddr::to_string).collect::<Vec<_>>()
-    };
-    let families = [(V4, of(true)), (V6, of(false))];
-    let mut body = String::new();
+pub fn table(name: &str, plan: &Plan) -> Vec<Value> {
+    let mut draft = Draft::new(name);
     for verdict in Verdict::ALL {
-        put(&mut body, &format!("counter {} {{ }}", verdict.name()));
+        draft.counter(verdict.name());
     }
-    let mut judge = String::new();
-    for (family, addresses) in families.iter().filter(|(_, addresses)| !addresses.is_empty()) {
-        body += &sets(family, plan, addresses.len());
-        body += &chains(family, plan);
-        judge += &judged(family, addresses, plan);
+    draft.input(INPUT, PRIORITY);
+    for family in [V4, V6] {
+        let ours = |ip: &IpAddr| ip.is_ipv4() == (family.name == V4.name);
+        let addresses: Vec<_> = plan.addresses.iter().copied().filter(ours).collect();
+        if !addresses.is_empty() {
+            sets(&mut draft, &family, plan, addresses.len());
+            chains(&mut draft, &family, plan);
+            draft.rule(INPUT, judged(&family, &addresses, plan));
+        }
     }
-    format!(
-        "add table inet {name}\ndelete table inet {name}\ntable inet {name} {{\n{body}\
-         chain input {{\ntype filter hook input priority {PRIORITY}; policy accept;\n{judge}\
-         counter name {}\n}}\n}}\n",
-        Verdict::NotJudged.name()
-    )
+    draft.rule(INPUT, vec![counted(Verdict::NotJudged)]);
+    draft.commands()
 }
 
-fn put(text: &mut String, line: &str) {
-    // Writing to a string does not fail.
-    let _ = writeln!(text, "{line}");
-}
-
-/// New connections to our addresses and range, and the odd flags of scanners.
-fn judged(family: &Family, addresses: &[String], plan: &Plan) -> String {
-    let Family { name, protocol, .. } = family;
-    let (first, last) = (plan.range.start(), plan.range.end());
-    let excluded: Vec<_> = plan.exclude.iter().map(u16::to_string).collect();
-    let but = if excluded.is_empty() {
-        String::new()
-    } else {
-        format!(" tcp dport != {{ {} }}", excluded.join(", "))
-    };
-    format!(
-        "tcp flags & (ack | rst) == 0 {protocol} daddr {{ {} }} tcp dport {first}-{last}{but} goto judge_{name}\n",
-        addresses.join(", ")
-    )
-}
-
-fn sets(family: &Family, plan: &Plan, addresses: usize) -> String {
-    let Family { name, address_type, .. } = family;
+fn sets(draft: &mut Draft, family: &Family, plan: &Plan, addresses: usize) {
     let ports = usize::from(plan.range.end() - plan.range.start()) + 1;
     // Twice as many as there can be: a transaction puts in before it takes out.
-    let size = addresses * ports * 2;
-    let mut text = String::new();
-    let mut set = |set: &str, what: String| put(&mut text, &format!("set {set}_{name} {{ {what} }}"));
-    let broker = format!("type {address_type} . inet_service");
-    set(ANYONE, format!("{broker}; flags timeout;"));
-    set(NAMED, format!("{broker}; flags timeout;"));
-    set(CLIENTS, format!("{broker} . {address_type}; flags interval, timeout;"));
+    let size = number((addresses * ports * 2) as u64);
+    let broker = || vec![family.address, SetType::InetService];
+    let mut add =
+        |name: &str, types, kind| draft.set(declared(&format!("{name}_{}", family.name), types, kind));
+    add(ANYONE, broker(), Kind::Open);
+    add(NAMED, broker(), Kind::Open);
+    add(CLIENTS, vec![family.address, SetType::InetService, family.address], Kind::Networks);
     for counted in COUNTED {
-        set(counted, format!("{broker}; flags dynamic; size {size};"));
+        add(counted, broker(), Kind::Counted { size });
     }
-    let paid = |limit: Limit| format!("flags dynamic, timeout; timeout {}s;", memory(limit));
-    if plan.limits.source.is_on() {
-        let paid = paid(plan.limits.source);
-        set(SOURCES, format!("type {address_type}; {paid} size {MAX_SOURCES};"));
+    let limits = plan.limits;
+    if limits.source.is_on() {
+        add(
+            SOURCES,
+            vec![family.address],
+            Kind::Paid { limit: limits.source, size: number(MAX_SOURCES as u64) },
+        );
     }
-    if plan.limits.broker.is_on() {
-        set(RATES, format!("{broker}; {} size {size};", paid(plan.limits.broker)));
+    if limits.broker.is_on() {
+        add(RATES, broker(), Kind::Paid { limit: limits.broker, size });
     }
-    text
 }
 
-/// What becomes of what is judged. What does not begin a connection is neither limited nor counted for its
-/// broker. The limits come last: only who may come in can use up what others have.
-fn chains(family: &Family, plan: &Plan) -> String {
-    let Family { name, protocol, source, .. } = family;
-    let broker = format!("{protocol} daddr . tcp dport");
-    let count = |set: &str| format!("add @{set}_{name} {{ {broker} counter }}");
-    let limit = |set: &str, key: &str, limit: Limit| {
-        let rule = || format!("update @{set}_{name} {{ {key} {} }} goto over_{name}", over(limit));
-        limit.is_on().then(rule).unwrap_or_default()
+/// What a set is for.
+enum Kind {
+    /// Of brokers, while they are open.
+    Open,
+    /// The same, with networks.
+    Networks,
+    /// Of what rules count.
+    Counted { size: u32 },
+    /// Of what rules remember as paid.
+    Paid { limit: Limit, size: u32 },
+}
+
+/// The set `name`, whose elements have `types`. Sets that rules put something in are not flagged `dynamic`:
+/// nft 1.0.6 cannot read that word in JSON, and sets the flag by itself for a set that a rule of the same
+/// transaction changes.
+fn declared(name: &str, types: Vec<SetType>, kind: Kind) -> Set<'static> {
+    let (flags, timeout, size): (&[SetFlag], _, _) = match kind {
+        Kind::Open => (&[SetFlag::Timeout], None, None),
+        Kind::Networks => (&[SetFlag::Interval, SetFlag::Timeout], None, None),
+        Kind::Counted { size } => (&[], None, Some(size)),
+        Kind::Paid { limit, size } => (&[SetFlag::Timeout], Some(memory(limit)), Some(size)),
     };
-    let open = format!("counter name {} accept", Verdict::Open.name());
-    let drops = |verdict: Verdict| format!("counter name {} drop", verdict.name());
-    let chain =
-        |chain: &str, rules: &[String]| format!("chain {chain}_{name} {{\n{}\n}}\n", rules.join("\n"));
-    [
-        chain("over", &[count(RATE_LIMITED), drops(Verdict::RateLimited)]),
-        chain(
-            "stranger",
-            &[format!("tcp flags & syn == syn {}", count(WRONG_SOURCE)), drops(Verdict::WrongSource)],
-        ),
-        chain(
-            "admit",
-            &[
-                format!("tcp flags & syn == 0 {open}"),
-                limit(SOURCES, source, plan.limits.source),
-                limit(RATES, &broker, plan.limits.broker),
-                count(LET_IN),
-                open,
-            ],
-        ),
-        chain(
-            "judge",
-            &[
-                format!("{broker} @{ANYONE}_{name} goto admit_{name}"),
-                format!("{broker} . {protocol} saddr @{CLIENTS}_{name} goto admit_{name}"),
-                format!("{broker} @{NAMED}_{name} goto stranger_{name}"),
-                drops(Verdict::Closed),
-            ],
-        ),
-    ]
-    .concat()
-}
-
-/// The units of a limit, and how long they are in nanoseconds.
-const UNITS: [(&str, u64); 4] = [
-    ("second", 1_000_000_000),
-    ("minute", 60_000_000_000),
-    ("hour", 3_600_000_000_000),
-    ("day", 86_400_000_000_000),
-];
-
-/// `limit`, as a condition that holds for what is over it.
-fn over(limit: Limit) -> String {
-    let Limit { interval_ns, ahead_ns } = limit;
-    let fits = |(_, unit_ns): &(&str, u64)| *unit_ns >= interval_ns;
-    let (unit, unit_ns) = UNITS.into_iter().find(fits).unwrap_or(UNITS[3]);
-    let rate = (unit_ns / interval_ns).max(1);
-    let burst = (ahead_ns / interval_ns + 1).min(u32::MAX.into());
-    format!("limit rate over {rate}/{unit} burst {burst} packets")
-}
-
-/// How long it has to be remembered what somebody has paid, in seconds: then all of it is given back. A day
-/// at most.
-fn memory(limit: Limit) -> u64 {
-    let whole_ns = limit.ahead_ns.saturating_add(limit.interval_ns);
-    whole_ns.div_ceil(1_000_000_000).clamp(60, 24 * 60 * 60)
+    let flags = HashSet::from_iter(flags.iter().copied());
+    let set_type = match types[..] {
+        [one] => SetTypeValue::Single(one),
+        _ => SetTypeValue::Concatenated(types.into()),
+    };
+    Set {
+        name: name.to_owned().into(),
+        set_type,
+        flags: Some(flags).filter(|flags| !flags.is_empty()),
+        timeout,
+        size,
+        ..Set::default()
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use portcullis_ebpf::layout::Limits;
+    use serde_json::json;
 
     use super::*;
 
@@ -214,41 +167,75 @@ mod tests {
         }
     }
 
-    #[test]
-    fn a_limit_is_written_in_the_unit_that_holds_it() {
-        let hour = 3_600_000_000_000;
-        for (limit, expected, remembered) in [
-            (Limit::new(200, 2_000), "200/second burst 2000", 60),
-            (Limit::new(1, 1), "1/second burst 1", 60),
-            (Limit::new(3, 100), "3/second burst 100", 60),
-            (Limit::new(1, 600), "1/second burst 600", 600),
-            (Limit { interval_ns: hour, ahead_ns: 3 * hour }, "1/hour burst 4", 4 * 3600),
-            (Limit { interval_ns: hour, ahead_ns: 30 * hour }, "1/hour burst 31", 24 * 3600),
-            (Limit { interval_ns: hour / 2, ahead_ns: 0 }, "2/hour burst 1", 1800),
-            (Limit { interval_ns: 48 * hour, ahead_ns: 0 }, "1/day burst 1", 24 * 3600),
-            (Limit::new(u32::MAX, 7), "1000000000/second burst 7", 60),
-        ] {
-            assert_eq!(over(limit), format!("limit rate over {expected} packets"), "{limit:?}");
-            assert_eq!(memory(limit), remembered, "{limit:?}");
-        }
+    fn found<'a>(commands: &'a [Value], object: &str, key: &str, name: &str) -> Vec<&'a Value> {
+        let objects = commands.iter().map(|command| &command["add"][object]);
+        objects.filter(|object| object[key] == name).collect()
+    }
+
+    fn names(commands: &[Value], object: &str) -> Vec<String> {
+        let names = commands.iter().filter_map(|command| command["add"][object]["name"].as_str());
+        names.map(str::to_owned).collect()
     }
 
     #[test]
     fn a_table_has_what_its_plan_names_and_nothing_else() {
-        let text = table("t", &plan(&["192.0.2.1"]));
-        assert!(text.starts_with("add table inet t\ndelete table inet t\ntable inet t {\n"), "{text}");
-        assert!(!text.contains("_v6") && !text.contains("limit rate") && !text.contains("!="), "{text}");
+        let commands = table("t", &plan(&["192.0.2.1"]));
+        let named = json!({ "table": { "family": "inet", "name": "t" } });
+        assert_eq!(
+            commands[..3],
+            [json!({ "add": named }), json!({ "delete": named }), json!({ "add": named })]
+        );
+        let sets = ["anyone", "named", "clients", "let_in", "wrong_source", "rate_limited"];
+        assert_eq!(names(&commands, "set"), sets.map(|set| format!("{set}_v4")));
+        let chains = ["input", "over_v4", "stranger_v4", "admit_v4", "judge_v4"];
+        assert_eq!(names(&commands, "chain"), chains);
+        let text = json!(commands).to_string();
+        assert!(!text.contains("_v6") && !text.contains("limit\"") && !text.contains("!="), "{text}");
+    }
+
+    #[test]
+    fn what_is_judged_is_of_our_addresses_and_range() {
         let mut both = plan(&["192.0.2.1", "2001:db8::1", "192.0.2.2"]);
-        both.limits = Limits { source: Limit::new(200, 2_000), broker: Limit::new(20, 100) };
         both.exclude = vec![14_000, 14_001];
-        let text = table("t", &both);
-        for part in [
-            "ip daddr { 192.0.2.1, 192.0.2.2 } tcp dport 10000-15000 tcp dport != { 14000, 14001 } goto judge_v4",
-            "ip6 daddr { 2001:db8::1 } tcp dport 10000-15000 tcp dport != { 14000, 14001 } goto judge_v6",
-            "update @sources_v6 { ip6 saddr & ffff:ffff:ffff:ffff:: limit rate over 200/second burst 2000 packets }",
-            "update @rates_v4 { ip daddr . tcp dport limit rate over 20/second burst 100 packets } goto over_v4",
-        ] {
-            assert!(text.contains(part), "{part} in {text}");
-        }
+        let commands = table("t", &both);
+        let rules = found(&commands, "rule", "chain", "input");
+        let field =
+            |protocol: &str, field: &str| json!({ "payload": { "protocol": protocol, "field": field } });
+        let flags = json!({ "&": [field("tcp", "flags"), { "|": ["ack", "rst"] }] });
+        let expected = |protocol: &str, addresses: &[&str], chain: &str| {
+            json!([
+                { "match": { "op": "==", "left": flags, "right": 0 } },
+                { "match": { "op": "==", "left": field(protocol, "daddr"), "right": { "set": addresses } } },
+                { "match": { "op": "==", "left": field("tcp", "dport"), "right": { "range": [10_000, 15_000] } } },
+                { "match": { "op": "!=", "left": field("tcp", "dport"), "right": { "set": [14_000, 14_001] } } },
+                { "goto": { "target": chain } },
+            ])
+        };
+        assert_eq!(rules.len(), 3);
+        assert_eq!(rules[0]["expr"], expected("ip", &["192.0.2.1", "192.0.2.2"], "judge_v4"));
+        assert_eq!(rules[1]["expr"], expected("ip6", &["2001:db8::1"], "judge_v6"));
+        assert_eq!(rules[2]["expr"], json!([{ "counter": "not_judged" }]));
+    }
+
+    #[test]
+    fn a_limit_is_kept_by_source_and_by_broker() {
+        let mut both = plan(&["192.0.2.1", "2001:db8::1"]);
+        both.limits = Limits { source: Limit::new(200, 2_000), broker: Limit::new(20, 100) };
+        let commands = table("t", &both);
+        let rules = found(&commands, "rule", "chain", "admit_v6");
+        let field =
+            |protocol: &str, field: &str| json!({ "payload": { "protocol": protocol, "field": field } });
+        let expected = |key: Value, set: &str, rate: u32, burst: u32| {
+            let limit = json!({ "rate": rate, "per": "second", "burst": burst, "inv": true });
+            let update = json!({ "op": "update", "elem": key, "set": set, "stmt": [{ "limit": limit }] });
+            json!([{ "set": update }, { "goto": { "target": "over_v6" } }])
+        };
+        let source = json!({ "&": [field("ip6", "saddr"), "ffff:ffff:ffff:ffff::"] });
+        let broker = json!({ "concat": [field("ip6", "daddr"), field("tcp", "dport")] });
+        assert_eq!(rules[1]["expr"], expected(source, "@sources_v6", 200, 2_000));
+        assert_eq!(rules[2]["expr"], expected(broker, "@rates_v6", 20, 100));
+        let rates = json!({ "family": "inet", "table": "t", "name": "rates_v4", "flags": ["timeout"],
+                            "type": ["ipv4_addr", "inet_service"], "timeout": 60, "size": 2 * 5_001 });
+        assert_eq!(found(&commands, "set", "name", "rates_v4"), [&rates]);
     }
 }
