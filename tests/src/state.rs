@@ -29,8 +29,16 @@ pub struct State {
 impl State {
     /// Looks.
     pub fn of(gateway: &Gateway) -> Self {
-        let shown =
-            ["brokers", "sessions", "instances"].map(|list| gateway.api().get(&format!("/v1/{list}")).1);
+        let shown = ["brokers", "sessions", "instances"].map(|list| {
+            let mut answer = gateway.api().get(&format!("/v1/{list}")).1;
+            // Whatever comes to a broker is counted, and that is no change of it.
+            for item in
+                answer["items"].as_array_mut().expect("a list").iter_mut().filter_map(Value::as_object_mut)
+            {
+                item.remove("connections");
+            }
+            answer
+        });
         let slots = (gateway.ready("backend") == "ebpf").then(|| brokers_map(gateway.id()).keys().count());
         let rows = rows(&gateway.state_dir().join("store.db"));
         Self { shown, slots, rows, descriptors: descriptors(gateway.id()) }
