@@ -416,3 +416,12 @@ macro_rules! behind_nftables {
         }
     };
 }
+
+/// Makes each test run three times: [`behind_every_gate!`] and [`behind_nftables!`].
+#[macro_export]
+macro_rules! behind_every_filter {
+    ($($name:ident),+ $(,)?) => {
+        $crate::behind_every_gate!($($name),+);
+        $crate::behind_nftables!($($name),+);
+    };
+}

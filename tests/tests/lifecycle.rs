@@ -11,27 +11,12 @@ use portcullis_tests::namespace::in_namespace;
 use portcullis_tests::process::{Guarded, run};
 use portcullis_tests::target::{Target, connect};
 use portcullis_tests::websocket::{closed, echoes, open};
-use portcullis_tests::{PATIENCE, behind_every_gate, behind_nftables, require, wait_for};
+use portcullis_tests::{PATIENCE, behind_every_filter, require, wait_for};
 use serde_json::json;
 use tokio_tungstenite::tungstenite::Message;
 
-behind_every_gate!(
+behind_every_filter!(
     one_port_of_two_addresses_is_two_brokers,
-    a_closed_broker_ends_its_sessions_and_its_port,
-    an_unused_broker_expires,
-    a_used_broker_closes_after_its_last_session,
-    a_moved_instance_keeps_its_brokers,
-    a_deleted_instance_loses_its_brokers,
-    a_full_range_says_when_to_come_again,
-    sigterm_ends_everything_in_order,
-    a_stop_waits_for_nobody,
-    a_killed_gateway_leaves_nothing_open,
-    what_is_valid_goes_on_after_a_restart,
-    a_slow_target_shows_nothing_after_the_delete,
-    one_daemon_per_state_folder,
-);
-
-behind_nftables!(
     a_closed_broker_ends_its_sessions_and_its_port,
     an_unused_broker_expires,
     a_used_broker_closes_after_its_last_session,
