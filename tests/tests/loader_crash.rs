@@ -1,4 +1,4 @@
-//! SIGKILL at the system calls of loading, loading again, and loading maps of another size: what was in force
+//! SIGKILL at the system calls of loading, loading again, and loading for another range: what was in force
 //! stays in force, and the next load leaves exactly what an undisturbed one does.
 
 use std::collections::BTreeSet;
@@ -102,7 +102,7 @@ fn killed_while_it_loads_again() {
 }
 
 #[test]
-fn killed_while_it_loads_maps_of_another_size() {
+fn killed_while_it_loads_for_another_range() {
     let last = std::sync::atomic::AtomicU16::new(15_000);
     everywhere(3, |scene| {
         // Always another one than before.

@@ -15,6 +15,7 @@ use portcullis_ebpf::layout::{BROKERS, BrokerKey, BrokerKeyWords, Slot, SlotWord
 use portcullis_tests::gateway::{Gateway, program};
 use portcullis_tests::namespace::{HERE, Neighbour, in_namespace};
 use portcullis_tests::pins::{NOBODY, Scene, fails};
+use portcullis_tests::process::run;
 use portcullis_tests::target::Target;
 use portcullis_tests::websocket::{echoes, open};
 use portcullis_tests::{require, wait_for};
@@ -154,7 +155,7 @@ fn reloads_let_nothing_through(hook: &str) {
             let probing = threads.spawn(|| probe(&neighbour, &end, &tries));
             for round in 0..6 {
                 let before = tries.load(Ordering::Relaxed);
-                // Maps of another size cannot be used on: then all of it is made anew beside what is there.
+                // Maps of another range cannot be used on: then all of it is made anew beside what is there.
                 let size = format!("range.last = {}", 15_000 + round / 2);
                 scene.configure(&[more[0], &size]);
                 scene.load();
@@ -400,5 +401,32 @@ fn a_daemon_that_loaded_for_itself_is_not_locked_in() {
         let other = Gateway::start_by(folder.path(), &["127.0.80.2"], "ebpf", &[], |command, _| command);
         scene.load();
         drop(other);
+    });
+}
+
+#[test]
+fn a_load_that_fails_changes_nothing() {
+    if !require::kernel() {
+        return;
+    }
+    in_namespace(|| {
+        let _neighbour = Neighbour::new();
+        run("ip", &["link", "add", "gate0", "type", "veth", "peer", "name", "gate1"]);
+        // Somebody else has the one place at XDP there.
+        let other = Scene::on(&[HERE[0]], &["interfaces = [\"gate0\"]", "filter.hook = \"xdp-generic\""]);
+        other.load();
+        let hook = "filter.hook = \"xdp-generic\"";
+        let scene = Scene::on(&[HERE[0]], &["interfaces = [\"out\"]", hook]);
+        scene.load();
+        let before = scene.show();
+        assert_eq!(before["versions"][0]["addresses"][0], "10.77.0.1 10000-15000");
+        // As many ports as before, and others: what is pinned has the right size, and is not for them.
+        let shifted =
+            ["interfaces = [\"out\", \"gate0\"]", hook, "range.first = 10001", "range.last = 15001"];
+        scene.configure(&shifted);
+        assert!(scene.load_fails().contains("room for one XDP program"));
+        assert_eq!(scene.show(), before);
+        let gateway = scene.serve(&["interfaces = [\"out\"]", hook]);
+        assert!(gateway.stop().success());
     });
 }

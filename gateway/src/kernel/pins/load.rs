@@ -5,9 +5,9 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 
 use aya::Ebpf;
-use aya::maps::{HashMap, MapData, MapInfo};
+use aya::maps::{HashMap, MapData};
 use aya::programs::links::{FdLink, PinnedLink};
-use portcullis_ebpf::layout::{ADDRESSES, BROKERS, BrokerKeyWords, COUNTS, PORTS, SlotWords};
+use portcullis_ebpf::layout::{ADDRESSES, BROKERS, BrokerKeyWords, PORTS, SlotWords};
 
 use super::rivals;
 use super::{FACTS, Facts, PinnedMaps, STEER, folder, link_name, link_of, links, lock, names};
@@ -27,7 +27,7 @@ pub struct Report {
     pub hooks: Vec<(Interface, Hook, bool)>,
     /// Why there is no steering.
     pub steering: Result<(), FilterError>,
-    /// How many open brokers were moved from maps of another size.
+    /// How many open brokers were moved from maps that were made for another plan.
     pub moved: usize,
 }
 
@@ -36,8 +36,8 @@ pub struct Report {
 ///
 /// # Errors
 /// There is no bpffs, the folder is somebody else's, another loader is at work, a daemon that loaded for itself
-/// filters one of the addresses, or the kernel refused. What
-/// was in force before is so still, and what this loader made is gone.
+/// filters one of the addresses, or the kernel refused. What was in force before is so still, and what this
+/// loader made is gone.
 pub fn load(
     base: &Path,
     plan: &Plan,
@@ -66,8 +66,9 @@ fn locked(
     finish(&present, &next)?;
     refuse_another_namespace(&present, plan)?;
     rivals::refuse(base, plan, interfaces)?;
-    // Pins that fit are used on. Others stay in force until what takes their place is complete.
-    let fits = !present.exists() || fits(&present, plan)?;
+    // Maps that were completed for this very plan are used on: nothing in them changes. All others stay as they
+    // are, and in force, until what takes their place is complete.
+    let fits = !present.exists() || Facts::read(&present)? == Some(Facts::of(plan)?);
     let into = if fits { &present } else { &next };
     let is_new = !into.exists();
     let loaded = make(into, base, plan, interfaces).and_then(|report| {
@@ -118,22 +119,6 @@ fn prepare(base: &Path) -> Result<bool, FilterError> {
         ));
     }
     Ok(is_new)
-}
-
-/// Whether the maps that are pinned are as this plan wants them.
-fn fits(present: &Path, plan: &Plan) -> Result<bool, FilterError> {
-    // aya takes a pinned map of another size without a word.
-    for (name, entries) in [(BROKERS, plan.places().count()), (COUNTS, plan.places().count())] {
-        let path = present.join(name);
-        if path.exists() {
-            let info = MapInfo::from_pin(&path)
-                .map_err(|error| FilterError::new(format!("open {}", path.display()), error))?;
-            if info.max_entries() != entries {
-                return Ok(false);
-            }
-        }
-    }
-    Ok(true)
 }
 
 fn refuse_another_namespace(present: &Path, plan: &Plan) -> Result<(), FilterError> {
@@ -294,10 +279,12 @@ fn remove_others(base: &Path, present: &Path) -> Result<(), FilterError> {
     others.into_iter().try_for_each(|other| remove(&other))
 }
 
-/// Removes the pins of one version, and with them what only they hold: the filter first.
+/// Removes the pins of one version, and with them what only they hold. First goes what says that they are
+/// complete, so that nobody uses the rest, and then the filter.
 pub(super) fn remove(folder: &Path) -> Result<(), FilterError> {
     let mut names = names(folder)?;
-    names.sort_by_key(|name| (link_of(name.trim_end_matches("_next")).is_none(), name != STEER));
+    let is_link = |name: &str| link_of(name.trim_end_matches("_next")).is_some();
+    names.sort_by_key(|name| (name != FACTS, !is_link(name), name != STEER));
     names.iter().try_for_each(|name| remove_pin(&folder.join(name)))?;
     std::fs::remove_dir(folder)
         .map_err(|error| FilterError::new(format!("remove {}", folder.display()), error))
