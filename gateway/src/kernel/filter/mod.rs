@@ -1,4 +1,4 @@
-//! The port filter: one trait for every mechanism. The [`keeper`] owns the one in use.
+//! The port filter: one trait for every mechanism. The keeper owns the one in use.
 
 pub mod ebpf;
 mod keeper;
