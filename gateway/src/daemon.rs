@@ -32,7 +32,7 @@ use crate::metrics::Metrics;
 use crate::relay::core::{self, Hatch, Threads};
 use crate::relay::far::Reach;
 use crate::relay::handshake::HeadTimes;
-use crate::relay::pump::Pace;
+use crate::relay::pulse::Pace;
 use crate::relay::session::{END_NAMES, Shared};
 use crate::relay::stream::{Handshake, Tls};
 use crate::relay::target::tcp::Destinations;

@@ -6,6 +6,7 @@
 
 pub mod allocator;
 pub mod begun;
+mod bell;
 pub mod passwords;
 pub mod rate;
 pub mod refusal;
@@ -23,9 +24,9 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use ipnet::IpNet;
-use tokio::sync::watch;
 
 pub use begun::Begun;
+use bell::Bell;
 pub use refusal::Refusal;
 use session::{Origin, Session};
 pub use target::{Protocol, Secret, Target};
@@ -109,7 +110,7 @@ pub struct Broker {
     expires: Mutex<Instant>,
     used: AtomicBool,
     last_refusal: Mutex<Option<LastRefusal>>,
-    stop: watch::Sender<Option<Stop>>,
+    stop: Bell<Option<Stop>>,
 }
 
 impl Broker {
@@ -133,7 +134,7 @@ impl Broker {
             expires: Mutex::new(expires),
             used: AtomicBool::new(false),
             last_refusal: Mutex::default(),
-            stop: watch::Sender::new(None),
+            stop: Bell::new(None),
         }
     }
 
@@ -240,17 +241,12 @@ impl Broker {
         if why == Stop::Closed {
             lock(&self.tickets).sessions().for_each(|session| session.close());
         }
-        self.stop.send_replace(Some(why));
+        self.stop.ring(|_| Some(why));
     }
 
     /// Resolves when all connections are to end.
-    pub fn stopped(&self) -> impl Future<Output = Stop> + use<> {
-        let mut stop = self.stop.subscribe();
-        async move {
-            // A sender that is gone means that the broker is.
-            let why = stop.wait_for(Option::is_some).await.ok().and_then(|why| *why);
-            why.unwrap_or(Stop::Closed)
-        }
+    pub async fn stopped(&self) -> Stop {
+        self.stop.wait_for(|why| why).await
     }
 }
 

@@ -7,8 +7,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::{Duration, Instant};
 
-use tokio::sync::watch;
-
+use super::bell::Bell;
 use super::rate::Rates;
 use super::{Protocol, Refusal, Stop, lock};
 
@@ -34,7 +33,7 @@ pub struct Session {
     presence: Mutex<Presence>,
     rates: OnceLock<Rates>,
     /// Raised by each connection that replaces those before it; `KILLED` ends all.
-    turn: watch::Sender<u64>,
+    turn: Bell<u64>,
 }
 
 /// A turn that no connection has.
@@ -81,7 +80,7 @@ impl Session {
             connections: AtomicU32::new(0),
             presence: Mutex::default(),
             rates: OnceLock::new(),
-            turn: watch::Sender::new(0),
+            turn: Bell::new(0),
         })
     }
 
@@ -125,18 +124,14 @@ impl Session {
         self.connections.fetch_add(1, Ordering::Relaxed);
         // One console has one viewer; SPICE's channels and RDP's double connect belong together.
         let replaces = !matches!(self.protocol, Protocol::Spice | Protocol::Rdp);
-        let mut turn = *self.turn.borrow();
-        if replaces && turn != KILLED {
-            turn += 1;
-            self.turn.send_replace(turn);
-        }
+        let turn = self.turn.ring(|turn| if replaces && turn != KILLED { turn + 1 } else { turn });
         Connection { session: self.clone(), turn, first }
     }
 
     /// Ends all connections, and lets no other in.
     pub fn kill(&self) {
         self.close();
-        self.turn.send_replace(KILLED);
+        self.turn.ring(|_| KILLED);
     }
 
     /// Lets no other connection in.
@@ -214,16 +209,13 @@ impl Connection {
     }
 
     /// Resolves when a newer connection replaces this one, or the session is killed.
-    pub fn stopped(&self) -> impl Future<Output = Stop> + use<> {
-        let (mut turns, turn) = (self.session.turn.subscribe(), self.turn);
-        async move {
-            match turns.wait_for(|now| *now != turn).await {
-                Ok(now) if *now == KILLED => Stop::Killed,
-                Ok(_) => Stop::Replaced,
-                // The session is held by this very connection.
-                Err(_) => std::future::pending().await,
-            }
-        }
+    pub async fn stopped(&self) -> Stop {
+        let over = |turn| match turn {
+            // Also where it was killed before this connection was in.
+            KILLED => Some(Stop::Killed),
+            turn => (turn != self.turn).then_some(Stop::Replaced),
+        };
+        self.session.turn.wait_for(over).await
     }
 }
 

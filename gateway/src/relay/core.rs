@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
+use std::future::pending;
 use std::io;
 use std::net::TcpListener;
 use std::rc::Rc;
@@ -12,12 +13,13 @@ use std::time::Duration;
 
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::task::{LocalSet, spawn_local};
-use tokio::time::{interval, timeout};
+use tokio::time::{Interval, interval, timeout};
 
 use crate::broker::session::Session;
 use crate::metrics::Metrics;
 
 use super::listener::accept;
+use super::pulse::{Pace, Pulse};
 use super::session::{Shared, serve};
 use super::traffic::Traffic;
 
@@ -95,8 +97,16 @@ impl Threads {
     }
 }
 
-/// The bytes of a connection, and the session that they count for.
-type Moving = (Rc<Traffic>, Arc<Session>);
+/// What a core knows of a connection.
+pub struct Vital {
+    /// Its bytes.
+    pub traffic: Traffic,
+    /// Its clock.
+    pub pulse: Pulse,
+}
+
+/// A connection, and the session that its bytes count for.
+type Moving = (Rc<Vital>, Arc<Session>);
 
 /// The connections of one core.
 #[derive(Default)]
@@ -108,22 +118,29 @@ pub struct Live {
 }
 
 impl Live {
-    /// Counts the connection, and its bytes while they move, until the value is dropped.
+    /// Counts the connection, adds up its bytes and looks at its clock, until the value is dropped.
     pub fn count<'a>(
         &'a self,
-        traffic: &Rc<Traffic>,
+        vital: &Rc<Vital>,
         session: &Arc<Session>,
         metrics: Arc<Metrics>,
     ) -> Counted<'a> {
         let id = self.next.replace(self.next.get() + 1);
-        self.moving.borrow_mut().insert(id, (traffic.clone(), session.clone()));
+        self.moving.borrow_mut().insert(id, (vital.clone(), session.clone()));
         metrics.began();
         Counted { live: self, id, metrics }
     }
 
     fn report(&self, metrics: &Metrics) {
-        for (traffic, session) in self.moving.borrow().values() {
-            add_up(traffic, session, metrics);
+        for (vital, session) in self.moving.borrow().values() {
+            add_up(&vital.traffic, session, metrics);
+        }
+    }
+
+    fn tick(&self, pace: &Pace) {
+        let now = tokio::time::Instant::now();
+        for (vital, _) in self.moving.borrow().values() {
+            vital.pulse.tick(pace, &vital.traffic, now);
         }
     }
 }
@@ -146,8 +163,8 @@ pub struct Counted<'a> {
 
 impl Drop for Counted<'_> {
     fn drop(&mut self) {
-        if let Some((traffic, session)) = self.live.moving.borrow_mut().remove(&self.id) {
-            add_up(&traffic, &session, &self.metrics);
+        if let Some((vital, session)) = self.live.moving.borrow_mut().remove(&self.id) {
+            add_up(&vital.traffic, &session, &self.metrics);
         }
         self.metrics.left();
     }
@@ -163,10 +180,12 @@ async fn run(
 ) {
     let live = Rc::new(Live::default());
     let mut report = interval(REPORT);
+    let mut tick = shared.pace.tick().map(interval);
     let grace = loop {
         tokio::select! {
             Some(new) = listeners.recv() => listen(new, &shared, &live, stop.clone()),
             _ = report.tick() => live.report(&shared.metrics),
+            () = next(&mut tick) => live.tick(&shared.pace),
             grace = stopped(&mut stop) => break grace,
         }
     };
@@ -177,6 +196,16 @@ async fn run(
     };
     // What is left after the grace is cut off when the thread's tasks are dropped.
     let _ = timeout(grace, ended).await;
+}
+
+/// The next tick of a clock, if there is one.
+async fn next(clock: &mut Option<Interval>) {
+    match clock {
+        Some(clock) => {
+            clock.tick().await;
+        }
+        None => pending().await,
+    }
 }
 
 fn listen(new: NewListener, shared: &Arc<Shared>, live: &Rc<Live>, stop: watch::Receiver<Option<Duration>>) {

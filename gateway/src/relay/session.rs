@@ -23,10 +23,11 @@ use crate::metrics::Metrics;
 use crate::web::{self, Site};
 
 use super::answer::Answer;
-use super::core::Live;
+use super::core::{Live, Vital};
 use super::far::{Far, Reach, Refused};
 use super::handshake::{Ask, HeadTimes, NoHead, Upgrade, read_head};
-use super::pump::{self, End, Pace, RelayError};
+use super::pulse::{Pace, Pulse};
+use super::pump::{self, End, RelayError};
 use super::socket;
 use super::stream::{self, ClientStream, NoStream, Tls};
 use super::traffic::Traffic;
@@ -71,7 +72,7 @@ pub async fn serve(
     // The way in needs much more state than the relay; in a box of its own it is gone by then.
     let admitted = Box::pin(Arrival { stream, client: canonical(client) }.admit(shared, stopping)).await;
     if let Some(connected) = admitted {
-        connected.relay(shared, live).await;
+        Box::pin(connected.relay(shared, live)).await;
     }
 }
 
@@ -308,18 +309,21 @@ impl Connected {
         let session = connection.session().clone();
         info!(broker_id = broker.id, session_id = session.id, instance_id = broker.instance_id, %client, "session begins");
         let began = Instant::now();
-        let traffic = Rc::new(Traffic::new(shared.bytes_per_s.map(|limit| session.rates(limit))));
-        let counted = live.count(&traffic, &session, shared.metrics.clone());
-        let (broker_stopped, connection_stopped) = (broker.stopped(), connection.stopped());
-        let stop = async move {
-            tokio::select! {
-                why = broker_stopped => farewell(why),
-                why = connection_stopped => farewell(why),
+        let traffic = Traffic::new(shared.bytes_per_s.map(|limit| session.rates(limit)));
+        let vital = Rc::new(Vital { traffic, pulse: Pulse::default() });
+        let counted = live.count(&vital, &session, shared.metrics.clone());
+        let Vital { traffic, pulse } = &*vital;
+        let end = {
+            let stop = pin!(async {
+                tokio::select! {
+                    why = broker.stopped() => farewell(why),
+                    why = connection.stopped() => farewell(why),
+                }
+            });
+            match far {
+                Far::Plain(target) => pump::run(stream, target, &early, pulse, traffic, stop).await,
+                Far::Fronted(target) => pump::run(stream, target, &early, pulse, traffic, stop).await,
             }
-        };
-        let end = match far {
-            Far::Plain(target) => pump::run(stream, target, &early, &shared.pace, &traffic, stop).await,
-            Far::Fronted(target) => pump::run(stream, target, &early, &shared.pace, &traffic, stop).await,
         };
         drop(counted);
         let name = end_name(&end);

@@ -16,6 +16,7 @@ use tracing::info;
 
 use crate::broker::Refusal;
 
+use super::pipe::Leg;
 use super::socket;
 
 /// First byte of a client that speaks TLS: a record of the handshake (RFC 8446 section 5.1).
@@ -144,6 +145,15 @@ impl ClientStream {
             Self::Plain(stream) => stream.readable().await,
             // What came with the end of the handshake is in the TLS state already.
             Self::Tls(stream) => stream.fill_buf().await.map(drop),
+        }
+    }
+}
+
+impl Leg for ClientStream {
+    fn bare(&self) -> Option<&TcpStream> {
+        match self {
+            Self::Plain(stream) => Some(stream),
+            Self::Tls(_) => None,
         }
     }
 }

@@ -11,7 +11,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::broker::rate::{Rate, Rates};
 
-use super::buffer::READ_LEN;
+use super::buffer::READ_MAX;
 
 /// Both directions of a connection.
 #[derive(Debug, Default)]
@@ -72,9 +72,9 @@ impl Flow {
         }
     }
 
-    /// Ready as soon as something may be read: with how many bytes at most, from 1 to [`READ_LEN`].
+    /// Ready as soon as something may be read: with how many bytes at most, from 1 to [`READ_MAX`].
     pub fn poll_room(&self, cx: &mut Context<'_>) -> Poll<usize> {
-        self.limit.as_ref().map_or(Poll::Ready(READ_LEN), |limit| limit.poll_room(cx))
+        self.limit.as_ref().map_or(Poll::Ready(READ_MAX), |limit| limit.poll_room(cx))
     }
 
     /// Whether something may not be read yet that is waited for.
@@ -100,7 +100,7 @@ impl Limit {
         if let Some((since, _)) = hold.take() {
             self.held.set(self.held.get() + since.elapsed());
         }
-        Poll::Ready(self.rate.portion().min(READ_LEN))
+        Poll::Ready(self.rate.portion().min(READ_MAX))
     }
 }
 

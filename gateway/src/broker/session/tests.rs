@@ -30,6 +30,14 @@ async fn a_newer_connection_replaces_the_older_one() {
 }
 
 #[tokio::test]
+async fn who_comes_in_while_the_session_is_killed_is_out_again() {
+    let session = session("s-1", Protocol::Vnc);
+    session.join(here(), Instant::now(), WINDOW).expect("joins");
+    session.kill();
+    assert_eq!(session.enter().stopped().await, Stop::Killed);
+}
+
+#[tokio::test]
 async fn channels_of_a_desktop_belong_together() {
     let session = session("s-1", Protocol::Spice);
     let now = Instant::now();

@@ -3,9 +3,40 @@
 
 use std::future::pending;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt, BufStream, DuplexStream, duplex};
+use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt, BufStream, DuplexStream, duplex};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, sleep};
 
+use super::super::pipe::tests::{connection, pipes};
+use super::super::pulse::Pace;
+use super::super::ws::frame::put_header;
 use super::*;
+
+/// [`super::run`] with a clock of its own, where it is a core that has one.
+///
+/// # Errors
+/// As there.
+pub async fn run(
+    client: impl Leg,
+    target: impl Leg,
+    early: &[u8],
+    pace: &Pace,
+    traffic: &Traffic,
+    stop: impl Future<Output = Close>,
+) -> Result<End, RelayError> {
+    let pulse = Pulse::default();
+    let clock = async {
+        let Some(tick) = pace.tick() else { return pending().await };
+        loop {
+            sleep(tick).await;
+            pulse.tick(pace, traffic, Instant::now());
+        }
+    };
+    tokio::select! {
+        end = super::run(client, target, early, &pulse, traffic, Box::pin(stop)) => end,
+        never = clock => never,
+    }
+}
 
 const NO_LIMITS: Pace = Pace { peer: Duration::ZERO, idle: Duration::ZERO, longest: Duration::ZERO };
 
@@ -344,6 +375,12 @@ async fn an_idle_session_holds_no_buffer() {
 /// A target that says something and hears nothing.
 struct Deaf(DuplexStream);
 
+impl Leg for Deaf {
+    fn bare(&self) -> Option<&TcpStream> {
+        None
+    }
+}
+
 impl AsyncRead for Deaf {
     fn poll_read(
         mut self: Pin<&mut Self>,
@@ -391,4 +428,82 @@ async fn what_a_target_says_last_arrives_though_it_takes_nothing_more() {
     let (end, ()) = tokio::join!(pump, script);
     assert_eq!(end.expect("no error"), End::TargetClosed);
     assert_eq!(traffic.down.bytes(), 50_000);
+}
+
+/// A session over real connections, of which much comes: it goes by a pipe.
+#[tokio::test]
+async fn bulk_goes_by_a_pipe_and_arrives_in_order() {
+    const LEN: usize = 16 * 1024 * 1024;
+    let ((mut client, client_side), (mut target, target_side)) = (connection().await, connection().await);
+    let traffic = Traffic::default();
+    let pump = run(client_side, target_side, &[], &NO_LIMITS, &traffic, pending());
+    let sent: Vec<u8> = (0..LEN).map(|at| (at % 251) as u8).collect();
+    let talk = async {
+        target.write_all(&sent).await.expect("writes");
+        drop(target);
+    };
+    let listen = async {
+        let (mut payload, mut longest) = (Vec::with_capacity(LEN), 0);
+        loop {
+            let (opcode, part) = read_frame(&mut client).await;
+            if opcode == Opcode::Close as u8 {
+                break;
+            }
+            assert_eq!(opcode, Opcode::Binary as u8);
+            longest = longest.max(part.len());
+            payload.extend(part);
+        }
+        drop(client);
+        (payload, longest)
+    };
+    let (end, (), (payload, longest)) = tokio::join!(pump, talk, listen);
+    assert_eq!(end.expect("no error"), End::TargetClosed);
+    assert!(payload == sent, "bytes differ");
+    assert!(longest <= READ_MAX, "{longest}");
+    assert_eq!(pipes(), (1, 1), "one was used, and waits to be used again");
+}
+
+/// The frame whose payload waits in a pipe is finished before the close frame.
+#[tokio::test]
+async fn a_stop_closes_behind_what_is_in_the_pipe() {
+    let ((mut client, client_side), (mut target, target_side)) = (connection().await, connection().await);
+    let (stop, stopped) = tokio::sync::oneshot::channel();
+    let stop_comes = async {
+        let close: Close = stopped.await.expect("a word");
+        close
+    };
+    let traffic = Traffic::default();
+    let pump = run(client_side, target_side, &[], &NO_LIMITS, &traffic, stop_comes);
+    let script = async {
+        // The client takes nothing until the way to it is full.
+        while timeout(Duration::from_secs(1), target.write_all(&[7; 256 * 1024])).await.is_ok() {}
+        assert_eq!(pipes().1, 1, "bytes wait in a pipe");
+        stop.send(Close::new(CloseCode::GOING_AWAY, "stopping")).expect("hears");
+        loop {
+            let (opcode, part) = read_frame(&mut client).await;
+            if opcode == Opcode::Close as u8 {
+                assert_eq!(part, b"\x03\xe9stopping");
+                break;
+            }
+            assert!(part.iter().all(|byte| *byte == 7));
+        }
+        client.write_all(&frame(0x88, &[3, 233])).await.expect("writes");
+        drop(client);
+    };
+    let (end, ()) = tokio::join!(pump, script);
+    assert_eq!(end.expect("no error"), End::Stopped(Close::new(CloseCode::GOING_AWAY, "stopping")));
+    assert_eq!(pipes(), (1, 1));
+}
+
+/// Reads a server's frame: opcode and payload.
+async fn read_frame(client: &mut TcpStream) -> (u8, Vec<u8>) {
+    let first = client.read_u8().await.expect("reads");
+    let len = match client.read_u8().await.expect("reads") {
+        126 => u64::from(client.read_u16().await.expect("reads")),
+        127 => client.read_u64().await.expect("reads"),
+        len => u64::from(len),
+    };
+    let mut payload = vec![0; usize::try_from(len).expect("a length")];
+    client.read_exact(&mut payload).await.expect("reads");
+    (first & 0x0f, payload)
 }

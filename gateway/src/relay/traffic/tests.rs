@@ -8,7 +8,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 use tokio::time::{sleep, timeout};
 
 use super::*;
-use crate::relay::pump::{self, End, Pace, RelayError};
+use crate::relay::pulse::Pace;
+use crate::relay::pump::tests::run;
+use crate::relay::pump::{End, RelayError};
 use crate::relay::ws::{Close, CloseCode};
 
 /// 512 bytes are a portion of it, 2 KiB a burst.
@@ -31,7 +33,7 @@ fn bench(
     let (target, target_side) = duplex(64 * 1024);
     let traffic = Traffic::new(Some(rates));
     let pump = Box::pin(async move {
-        let end = pump::run(client_side, target_side, &[], &pace, &traffic, stop).await;
+        let end = run(client_side, target_side, &[], &pace, &traffic, stop).await;
         (end, traffic)
     });
     (client, target, pump)

@@ -86,39 +86,28 @@ impl ProtocolError {
 /// Longest payload of a control frame (section 5.5).
 pub const CONTROL_MAX: usize = 125;
 
-/// The payload of a control frame.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Control {
-    bytes: [u8; CONTROL_MAX],
-    len: u8,
-}
-
-impl Default for Control {
-    fn default() -> Self {
-        Self { bytes: [0; CONTROL_MAX], len: 0 }
-    }
-}
+/// The payload of a control frame. Few sessions have one under way, so that it stands apart.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Control(Vec<u8>);
 
 impl Control {
     /// Appends `bytes`; what does not fit is left out.
     pub fn extend(&mut self, bytes: &[u8]) {
-        let len = usize::from(self.len);
-        let taken = bytes.len().min(CONTROL_MAX - len);
-        self.bytes[len..len + taken].copy_from_slice(&bytes[..taken]);
-        self.len += taken as u8;
+        let taken = bytes.len().min(CONTROL_MAX - self.0.len());
+        self.0.extend_from_slice(&bytes[..taken]);
     }
 }
 
 impl AsRef<[u8]> for Control {
     fn as_ref(&self) -> &[u8] {
-        &self.bytes[..usize::from(self.len)]
+        &self.0
     }
 }
 
 impl std::fmt::Debug for Control {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         // What users type is not for logs.
-        write!(f, "Control({} bytes)", self.len)
+        write!(f, "Control({} bytes)", self.0.len())
     }
 }
 
@@ -165,7 +154,7 @@ pub struct Decoder {
 #[derive(Debug)]
 enum State {
     /// Between frames, or inside a header of which `len` bytes have come.
-    Header { bytes: [u8; CLIENT_HEADER_LEN], len: usize },
+    Header { bytes: [u8; CLIENT_HEADER_LEN], len: u8 },
     /// Inside the payload of a data frame.
     Data { left: u64, key: [u8; 4], kind: Kind, last: bool },
     /// Inside the payload of a control frame.
@@ -196,12 +185,13 @@ impl Decoder {
         loop {
             match &mut self.state {
                 State::Header { bytes, len } => {
-                    let need = header_len(&bytes[..*len]);
-                    let taken = (need - *len).min(input.len() - at);
-                    bytes[*len..*len + taken].copy_from_slice(&input[at..at + taken]);
-                    *len += taken;
+                    let have = usize::from(*len);
+                    let need = header_len(&bytes[..have]);
+                    let taken = (need - have).min(input.len() - at);
+                    bytes[have..have + taken].copy_from_slice(&input[at..at + taken]);
+                    *len += taken as u8;
                     at += taken;
-                    if *len < need {
+                    if usize::from(*len) < need {
                         return Ok(None);
                     }
                     if header_len(&bytes[..need]) == need {

@@ -6,8 +6,10 @@ use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
 
 use super::{NONE, VERSION_LEN, Version};
+use crate::relay::pipe::Leg;
 use crate::relay::ws::ProtocolError;
 
 /// A target that was authenticated to, as a client finds it: it offers RFB 3.8 and security type None, and
@@ -165,6 +167,12 @@ impl<S: AsyncRead + Unpin> AsyncRead for Fronted<S> {
             this.front = None;
         }
         Pin::new(&mut this.target).poll_read(cx, room)
+    }
+}
+
+impl<S: Leg> Leg for Fronted<S> {
+    fn bare(&self) -> Option<&TcpStream> {
+        self.front.as_ref().map_or_else(|| self.target.bare(), |_| None)
     }
 }
 

@@ -12,7 +12,9 @@ use tokio::time::timeout;
 
 use super::super::tests::run;
 use super::*;
-use crate::relay::pump::{self, End, Pace, RelayError};
+use crate::relay::pulse::Pace;
+use crate::relay::pump;
+use crate::relay::pump::{End, RelayError};
 use crate::relay::traffic::Traffic;
 
 /// What a client of each version says up to its choice, and what it hears by then.
@@ -245,7 +247,7 @@ fn the_pump_runs_it() {
         let (near, far) = duplex(1024);
         let pace = Pace { peer: Duration::ZERO, idle: Duration::ZERO, longest: Duration::ZERO };
         let traffic = Traffic::default();
-        let pump = pump::run(client_side, Fronted::new(near), &[], &pace, &traffic, pending());
+        let pump = pump::tests::run(client_side, Fronted::new(near), &[], &pace, &traffic, pending());
         let play = async {
             let says = [CLIENTS[2].0, FROM_CLIENT].concat();
             client.write_all(&[0x82, 0x80 | says.len() as u8, 0, 0, 0, 0]).await.expect("writes");
@@ -283,7 +285,7 @@ fn the_pump_blames_the_client() {
         let (near, mut far) = duplex(1024);
         let pace = Pace { peer: Duration::ZERO, idle: Duration::ZERO, longest: Duration::ZERO };
         let traffic = Traffic::default();
-        let pump = pump::run(client_side, Fronted::new(near), &[], &pace, &traffic, pending());
+        let pump = pump::tests::run(client_side, Fronted::new(near), &[], &pace, &traffic, pending());
         let play = async {
             client.write_all(b"\x82\x8c\0\0\0\0RFB 009.009\n").await.expect("writes");
             let mut heard = Vec::new();
