@@ -1,13 +1,12 @@
 //! Port choice: a random free port of a broker address, never one that is open or resting.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use rand::{RngExt, seq::IndexedRandom};
-
+use super::free::Free;
 use super::lock;
 
 /// Which ports may be lent.
@@ -28,11 +27,15 @@ pub struct Ports {
 #[derive(Clone, Debug)]
 pub struct Allocator(Arc<Mutex<State>>);
 
+/// Endpoints have numbers: those of the first address come first, each address's in the order of its ports.
 #[derive(Debug)]
 struct State {
     ports: Ports,
-    lent: HashSet<SocketAddr>,
-    resting: HashMap<SocketAddr, Instant>,
+    free: Free,
+    /// Neither free nor lent, until then.
+    resting: HashMap<usize, Instant>,
+    /// The same, by their ends.
+    ends: BTreeSet<(Instant, usize)>,
 }
 
 /// No port is free.
@@ -46,7 +49,7 @@ pub struct NoFreePort {
 impl Allocator {
     /// Nothing is lent, nothing rests.
     pub fn new(ports: Ports) -> Self {
-        Self(Arc::new(Mutex::new(State { ports, lent: HashSet::new(), resting: HashMap::new() })))
+        Self(Arc::new(Mutex::new(State::new(ports))))
     }
 
     /// Lends a random free port. It rests when the lease is dropped after [`Lease::used`], and is
@@ -56,60 +59,84 @@ impl Allocator {
     /// [`NoFreePort`]; a rest is never shortened.
     pub fn lease(&self, now: Instant) -> Result<Lease, NoFreePort> {
         let mut state = lock(&self.0);
-        state.resting.retain(|_, until| *until > now);
-        let Some(endpoint) = state.choose() else {
-            let soonest = state.resting.values().min();
-            return Err(NoFreePort { retry_after: soonest.map(|until| *until - now) });
+        state.wake(now);
+        let Some(number) = state.free.take_any(&mut rand::rng()) else {
+            let soonest = state.ends.first();
+            return Err(NoFreePort { retry_after: soonest.map(|(until, _)| *until - now) });
         };
-        state.lent.insert(endpoint);
-        Ok(Lease { allocator: self.clone(), endpoint, used: false, foreign: false })
+        Ok(self.lease_of(state.endpoint(number), number, false))
     }
 
     /// Lends one certain port, of a broker that was open before a restart. `None` if it is not one of
     /// the ports, or lent.
     pub fn lease_again(&self, endpoint: SocketAddr) -> Option<Lease> {
         let mut state = lock(&self.0);
-        let known =
-            state.ports.addresses.contains(&endpoint.ip()) && state.ports.range.contains(&endpoint.port());
-        if !known || !state.is_free(&endpoint) {
-            return None;
-        }
-        state.lent.insert(endpoint);
-        Some(Lease { allocator: self.clone(), endpoint, used: true, foreign: false })
+        let number = state.number(endpoint).filter(|number| state.free.take(*number))?;
+        Some(self.lease_of(endpoint, number, true))
+    }
+
+    fn lease_of(&self, endpoint: SocketAddr, number: usize, used: bool) -> Lease {
+        Lease { allocator: self.clone(), endpoint, number, used, foreign: false }
     }
 
     /// Lets a port rest for `rest`; what the store remembers of closed brokers is told so at start.
     pub fn rest(&self, endpoint: SocketAddr, rest: Duration, now: Instant) {
-        lock(&self.0).resting.insert(endpoint, now + rest);
+        let mut state = lock(&self.0);
+        if let Some(number) = state.number(endpoint)
+            && (state.free.take(number) || state.resting.contains_key(&number))
+        {
+            state.rest(number, now + rest);
+        }
     }
 }
 
-/// Random picks before all ports are looked at. With half of them taken, one in 2^12 creations
-/// looks at all.
-const PICKS: usize = 12;
-
 impl State {
-    fn choose(&self) -> Option<SocketAddr> {
-        let rng = &mut rand::rng();
-        let pick = |_| {
-            let ip = self.ports.addresses.choose(rng)?;
-            let endpoint = SocketAddr::new(*ip, rng.random_range(self.ports.range.clone()));
-            self.is_free(&endpoint).then_some(endpoint)
-        };
-        (0..PICKS).find_map(pick).or_else(|| self.all_free().choose(&mut rand::rng()).copied())
+    fn new(ports: Ports) -> Self {
+        let free = Free::new(ports.addresses.len() * ports.range.len());
+        let mut state = Self { ports, free, resting: HashMap::new(), ends: BTreeSet::new() };
+        for ip in &state.ports.addresses {
+            for port in &state.ports.exclude {
+                if let Some(number) = state.number(SocketAddr::new(*ip, *port)) {
+                    state.free.take(number);
+                }
+            }
+        }
+        state
     }
 
-    fn all_free(&self) -> Vec<SocketAddr> {
-        let ports = self.ports.range.clone();
-        let endpoints =
-            ports.flat_map(|port| self.ports.addresses.iter().map(move |ip| SocketAddr::new(*ip, port)));
-        endpoints.filter(|endpoint| self.is_free(endpoint)).collect()
+    fn number(&self, endpoint: SocketAddr) -> Option<usize> {
+        let address = self.ports.addresses.iter().position(|ip| *ip == endpoint.ip())?;
+        let port = self
+            .ports
+            .range
+            .contains(&endpoint.port())
+            .then(|| endpoint.port() - self.ports.range.start())?;
+        Some(address * self.ports.range.len() + usize::from(port))
     }
 
-    fn is_free(&self, endpoint: &SocketAddr) -> bool {
-        !self.ports.exclude.contains(&endpoint.port())
-            && !self.lent.contains(endpoint)
-            && !self.resting.contains_key(endpoint)
+    fn endpoint(&self, number: usize) -> SocketAddr {
+        let ports = self.ports.range.len();
+        let port = u16::try_from(number % ports).expect("less than there are ports");
+        SocketAddr::new(self.ports.addresses[number / ports], self.ports.range.start() + port)
+    }
+
+    /// One that is taken rests, whatever rest it has had.
+    fn rest(&mut self, number: usize, until: Instant) {
+        if let Some(before) = self.resting.insert(number, until) {
+            self.ends.remove(&(before, number));
+        }
+        self.ends.insert((until, number));
+    }
+
+    /// Frees those whose rest is over.
+    fn wake(&mut self, now: Instant) {
+        while let Some(&(until, number)) = self.ends.first()
+            && until <= now
+        {
+            self.ends.pop_first();
+            self.resting.remove(&number);
+            self.free.give(number);
+        }
     }
 }
 
@@ -118,6 +145,7 @@ impl State {
 pub struct Lease {
     allocator: Allocator,
     endpoint: SocketAddr,
+    number: usize,
     used: bool,
     foreign: bool,
 }
@@ -142,10 +170,11 @@ impl Lease {
 impl Drop for Lease {
     fn drop(&mut self) {
         let mut state = lock(&self.allocator.0);
-        state.lent.remove(&self.endpoint);
         if self.used || self.foreign {
             let until = Instant::now() + state.ports.rest;
-            state.resting.insert(self.endpoint, until);
+            state.rest(self.number, until);
+        } else {
+            state.free.give(self.number);
         }
     }
 }

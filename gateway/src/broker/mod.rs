@@ -7,6 +7,7 @@
 pub mod allocator;
 pub mod begun;
 mod bell;
+mod free;
 pub mod passwords;
 pub mod rate;
 pub mod refusal;
@@ -236,12 +237,16 @@ impl Broker {
         *lock(&self.last_refusal) = refusal;
     }
 
-    /// Tells all connections to end. Behind [`Stop::Closed`] nobody comes back to a session.
-    pub fn stop(&self, why: Stop) {
-        if why == Stop::Closed {
-            lock(&self.tickets).sessions().for_each(|session| session.close());
-        }
+    /// Tells all connections to end. Returns the sessions to which nobody comes back: behind
+    /// [`Stop::Closed`], all of them.
+    pub fn stop(&self, why: Stop) -> Vec<Arc<Session>> {
+        let closed: Vec<_> = match why {
+            Stop::Closed => lock(&self.tickets).sessions().cloned().collect(),
+            _ => Vec::new(),
+        };
+        closed.iter().for_each(|session| session.close());
         self.stop.ring(|_| Some(why));
+        closed
     }
 
     /// Resolves when all connections are to end.

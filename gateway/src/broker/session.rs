@@ -1,11 +1,14 @@
 //! A session: all connections that one ticket let in, and who is in now.
 
-use std::collections::HashMap;
+mod all;
+
 use std::net::IpAddr;
 use std::num::NonZeroU64;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
+
+pub use all::{Admitted, Limits, Sessions};
 
 use super::bell::Bell;
 use super::rate::Rates;
@@ -48,6 +51,8 @@ struct Presence {
     recorded: bool,
     /// No connection comes in any more.
     killed: bool,
+    /// It is over, and was counted.
+    settled: bool,
     /// When the last connection ended.
     left: Option<Instant>,
     /// How it ended; `None` as long as none has.
@@ -164,17 +169,30 @@ impl Session {
         lock(&self.presence).is_over(now, window)
     }
 
-    /// If it is over, keeps it so, and returns how its last connection ended: `Some(None)` if it never had
-    /// one.
-    fn settle(&self, now: Instant, window: Duration) -> Option<Option<&'static str>> {
+    /// Whether it is over, which it stays then, and is said once.
+    fn settle(&self, now: Instant, window: Duration) -> Settled {
         let mut presence = lock(&self.presence);
-        if !presence.is_over(now, window) {
-            return None;
+        if presence.is_over(now, window) && !presence.settled {
+            // A connection that began to come in a moment before `now` is too late as well.
+            (presence.killed, presence.settled) = (true, true);
+            return Settled::Over(presence.end);
         }
-        // A connection that began to come in a moment before `now` is too late as well.
-        presence.killed = true;
-        Some(presence.end)
+        if presence.pending > 0 && presence.live == 0 { Settled::Perhaps } else { Settled::No }
     }
+
+    fn is_killed(&self) -> bool {
+        lock(&self.presence).killed
+    }
+}
+
+/// What became of a session that has had a connection.
+enum Settled {
+    /// It is over, and so its last connection ended, if it ever had one.
+    Over(Option<&'static str>),
+    /// A connection is coming in, or not.
+    Perhaps,
+    /// It goes on, or its end was said before.
+    No,
 }
 
 impl Presence {
@@ -224,125 +242,6 @@ impl Drop for Connection {
         let mut presence = lock(&self.session.presence);
         presence.live -= 1;
         presence.left = Some(Instant::now());
-    }
-}
-
-/// How many sessions there may be; zero is no limit.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Limits {
-    /// In all.
-    pub total: usize,
-    /// Of one instance.
-    pub per_instance: usize,
-    /// From one client address.
-    pub per_client: usize,
-}
-
-/// The sessions that have a connection, and those that wait for one.
-#[derive(Debug, Default)]
-pub struct Sessions {
-    limits: Limits,
-    /// With the number of places that it holds.
-    live: RwLock<Live>,
-    /// They had a connection, and may have one again.
-    waiting: Mutex<HashMap<String, Arc<Session>>>,
-}
-
-type Live = HashMap<String, (Arc<Session>, usize)>;
-
-impl Sessions {
-    /// None yet, and no more than `limits`.
-    pub fn new(limits: Limits) -> Self {
-        Self { limits, ..Self::default() }
-    }
-
-    /// Counts the session until the value is dropped. One that is in already is counted once.
-    ///
-    /// # Errors
-    /// The limit that is reached.
-    pub fn admit(self: &Arc<Self>, session: &Arc<Session>) -> Result<Admitted, Refusal> {
-        let mut live = self.write();
-        if let Some((_, places)) = live.get_mut(&session.id) {
-            *places += 1;
-        } else {
-            let Limits { total, per_instance, per_client } = self.limits;
-            let reached = |limit: usize, same: &dyn Fn(&Session) -> bool| {
-                limit > 0 && live.values().filter(|(other, _)| same(other)).count() >= limit
-            };
-            if total > 0 && live.len() >= total {
-                return Err(Refusal::Full);
-            } else if reached(per_instance, &|other| other.instance_id == session.instance_id) {
-                return Err(Refusal::InstanceFull);
-            } else if reached(per_client, &|other| other.client == session.client) {
-                return Err(Refusal::ClientFull);
-            }
-            live.insert(session.id.clone(), (session.clone(), 1));
-        }
-        Ok(Admitted { sessions: self.clone(), session: session.clone() })
-    }
-
-    /// A session that has a connection.
-    pub fn get(&self, id: &str) -> Option<Arc<Session>> {
-        self.read().get(id).map(|(session, _)| session.clone())
-    }
-
-    /// All that have a connection.
-    pub fn all(&self) -> Vec<Arc<Session>> {
-        self.read().values().map(|(session, _)| session.clone()).collect()
-    }
-
-    /// Those that are over since the last call: what they spoke, and how their last connection ended.
-    pub fn settle(&self, now: Instant, window: Duration) -> Vec<(Protocol, &'static str)> {
-        let mut ended = Vec::new();
-        lock(&self.waiting).retain(|_, session| match session.settle(now, window) {
-            None => true,
-            Some(end) => {
-                ended.extend(end.map(|end| (session.protocol, end)));
-                false
-            }
-        });
-        ended
-    }
-
-    /// How many have a connection.
-    pub fn len(&self) -> usize {
-        self.read().len()
-    }
-
-    /// Whether none has.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    // Each critical section leaves a whole map, also where it panics.
-    fn read(&self) -> RwLockReadGuard<'_, Live> {
-        self.live.read().unwrap_or_else(std::sync::PoisonError::into_inner)
-    }
-
-    fn write(&self) -> RwLockWriteGuard<'_, Live> {
-        self.live.write().unwrap_or_else(std::sync::PoisonError::into_inner)
-    }
-}
-
-/// A session's place among those that have a connection; each of its connections holds one.
-#[derive(Debug)]
-pub struct Admitted {
-    sessions: Arc<Sessions>,
-    session: Arc<Session>,
-}
-
-impl Drop for Admitted {
-    fn drop(&mut self) {
-        let mut live = self.sessions.write();
-        if let Some((_, places)) = live.get_mut(&self.session.id) {
-            *places -= 1;
-            if *places == 0 {
-                live.remove(&self.session.id);
-                if self.session.is_recorded() {
-                    lock(&self.sessions.waiting).insert(self.session.id.clone(), self.session.clone());
-                }
-            }
-        }
     }
 }
 

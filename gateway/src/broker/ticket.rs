@@ -71,7 +71,10 @@ pub struct Ticket {
 /// The tickets of one broker, and the sessions that came in without one.
 #[derive(Debug, Default)]
 pub(super) struct Tickets {
+    /// By their hashes.
     tickets: Vec<Ticket>,
+    /// With so many, those that nobody can use any more are looked for again.
+    sweep_at: usize,
     /// By client address, on brokers whose tickets are optional.
     ticketless: HashMap<IpAddr, Arc<Session>>,
 }
@@ -79,8 +82,15 @@ pub(super) struct Tickets {
 impl Tickets {
     /// Adds a ticket, and forgets those that nobody can use any more.
     pub(super) fn add(&mut self, ticket: Ticket, now: Instant, window: Duration) {
-        self.tickets.retain(|ticket| !ticket.is_over(now, window));
-        self.tickets.push(ticket);
+        if self.tickets.len() >= self.sweep_at {
+            self.tickets.retain(|ticket| !ticket.is_over(now, window));
+            // Twice what is left: however many there are, each is looked at a few times.
+            self.sweep_at = 2 * self.tickets.len();
+        }
+        match self.position(ticket.hash) {
+            Ok(at) => self.tickets[at] = ticket,
+            Err(at) => self.tickets.insert(at, ticket),
+        }
     }
 
     /// Removes a ticket. Returns whether anybody else has a ticket or a session.
@@ -91,7 +101,13 @@ impl Tickets {
 
     /// Compares hashes: how far two hashes agree tells nothing about the ticket.
     fn find(&mut self, hash: [u8; 32]) -> Result<&mut Ticket, Refusal> {
-        self.tickets.iter_mut().find(|ticket| ticket.hash == hash).ok_or(Refusal::WrongTicket)
+        let at = self.position(hash).map_err(|_| Refusal::WrongTicket)?;
+        Ok(&mut self.tickets[at])
+    }
+
+    /// Where the ticket is, or where it would be.
+    fn position(&self, hash: [u8; 32]) -> Result<usize, usize> {
+        self.tickets.binary_search_by_key(&hash, |ticket| ticket.hash)
     }
 
     /// The session that the ticket lets a connection of `client` into, a new one or its own.

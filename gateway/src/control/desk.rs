@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio::time::sleep;
@@ -16,9 +17,10 @@ use crate::metrics::Metrics;
 
 use super::events::{Event, Events};
 use super::inventory::{Inventory, InventoryError};
-use super::store::Store;
+use super::store::{Store, StoreError};
 
-/// Answers on the control runtime, so that no database connection is driven by a relay thread.
+/// No database connection is driven by a relay thread: the store's writer runs on the control runtime, and what has
+/// to come to its end whether or not somebody waits for it does too.
 pub struct ControlDesk {
     inventory: Inventory,
     store: Store,
@@ -68,6 +70,9 @@ enum Note {
 
 type Notes = VecDeque<(Arc<Session>, Note)>;
 
+/// So many notes are told and recorded together at most.
+const TOGETHER: usize = 256;
+
 /// Tells and records what was noted, in its order. As long as the store takes nothing no session begins, so
 /// that no more wait than sessions ran.
 async fn record(
@@ -77,16 +82,20 @@ async fn record(
     events: Events,
 ) {
     let mut waiting = Notes::new();
+    let mut noted = Vec::with_capacity(TOGETHER);
     loop {
         tokio::select! {
-            noted = queue.recv() => {
-                let Some((session, note)) = noted else { break };
-                match note {
-                    Note::CameIn => events.say(Event::session_began(&session)),
-                    Note::StayedOut => {}
-                    Note::Ended(end) => events.say(Event::session_ended(&session, end)),
+            count = queue.recv_many(&mut noted, TOGETHER) => {
+                if count == 0 {
+                    break;
                 }
-                waiting.push_back((session, note));
+                events.say_all(noted.iter().filter_map(|(session, note)| match note {
+                    Note::CameIn => Some(Event::session_began(session)),
+                    Note::StayedOut => None,
+                    Note::Ended(end) => Some(Event::session_ended(session, end)),
+                }));
+                // The record of who came in stands already.
+                waiting.extend(noted.drain(..).filter(|(_, note)| !matches!(note, Note::CameIn)));
             }
             () = sleep(AGAIN), if !waiting.is_empty() => {}
         }
@@ -100,28 +109,34 @@ async fn record(
     }
 }
 
-/// Until the first that the store does not take.
+/// Until the first that the store does not take; what was taken behind it is told to the store again.
 async fn record_all(waiting: &mut Notes, store: &Store, metrics: &Metrics) {
-    while let Some((session, note)) = waiting.front() {
-        let recorded = match note {
-            // Its record stands already.
-            Note::CameIn => Ok(()),
-            Note::StayedOut => store.take_session_back(session).await,
-            Note::Ended(end) => store.end_session(session, end).await,
-        };
-        if let Err(error) = recorded {
+    while !waiting.is_empty() {
+        let together = waiting.iter().take(TOGETHER).map(|(session, note)| record_one(store, session, *note));
+        let recorded = join_all(together).await;
+        let taken = recorded.iter().take_while(|recorded| recorded.is_ok()).count();
+        waiting.drain(..taken);
+        if let (Some(Err(error)), Some((session, _))) = (recorded.get(taken), waiting.front()) {
             metrics.store_failed();
             warn!(session_id = session.id, %error, "end of a session not recorded, to be tried again");
             return;
         }
-        waiting.pop_front();
+    }
+}
+
+async fn record_one(store: &Store, session: &Session, note: Note) -> Result<(), StoreError> {
+    match note {
+        Note::CameIn => Ok(()),
+        Note::StayedOut => store.take_session_back(session).await,
+        Note::Ended(end) => store.end_session(session, end).await,
     }
 }
 
 impl Desk for ControlDesk {
     fn resolve(&self, broker: Arc<Broker>) -> BoxFuture<'static, Result<Target, Refusal>> {
         let (inventory, metrics) = (self.inventory.clone(), self.metrics.clone());
-        self.run(async move {
+        // It only asks: who does not wait any more leaves nothing behind.
+        Box::pin(async move {
             match inventory.find(&broker.instance_id).await {
                 Ok(target) if target == broker.target() => Ok(target),
                 // It moved behind our back: who asks for a new broker gets the right place.

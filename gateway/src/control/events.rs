@@ -154,15 +154,27 @@ impl Events {
 
     /// Tells an event. A line that cannot be written is counted.
     pub fn say(&self, event: Event) {
-        let mut line = serde_json::to_vec(&event).unwrap_or_default();
-        line.push(b'\n');
-        // One write a line: lines of several threads do not mix.
-        let written = self.audit.lock().unwrap_or_else(PoisonError::into_inner).write_all(&line);
-        if written.is_err() {
-            self.metrics.record_lost();
+        self.say_all([event]);
+    }
+
+    /// Tells events in their order. Lines that cannot be written are counted.
+    pub fn say_all(&self, events: impl IntoIterator<Item = Event>) {
+        let events: Vec<_> = events.into_iter().map(Arc::new).collect();
+        let mut lines = Vec::new();
+        for event in &events {
+            // Text and numbers; they can be written.
+            let _ = serde_json::to_writer(&mut lines, event.as_ref());
+            lines.push(b'\n');
         }
-        // Nobody has to listen.
-        let _ = self.listeners.send(Arc::new(event));
+        // One write for whole lines: those of several threads do not mix.
+        let written = self.audit.lock().unwrap_or_else(PoisonError::into_inner).write_all(&lines);
+        if written.is_err() {
+            events.iter().for_each(|_| self.metrics.record_lost());
+        }
+        for event in events {
+            // Nobody has to listen.
+            let _ = self.listeners.send(event);
+        }
     }
 
     /// All events from now on.

@@ -1,13 +1,13 @@
 //! Opening, closing and reaping brokers: the steps, and how each is undone.
 
+mod held;
 mod instances;
 mod recovery;
 mod several;
 
-use std::collections::HashMap;
 use std::io::ErrorKind;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -20,11 +20,12 @@ use crate::broker::table::Table;
 use crate::broker::ticket::{Token, random_hex};
 use crate::broker::{Admission, Broker, BrokerState, Door, Doors, Stop};
 use crate::kernel::filter::{FilterError, Gate};
-use crate::metrics::{Metrics, Stage};
+use crate::metrics::Metrics;
 
 use super::events::{Event, Events};
 use super::inventory::{Inventory, InventoryError};
 use super::store::{BrokerRow, Store, StoreError, WallTime};
+use held::{AllHeld, Held};
 
 /// Times of a broker.
 #[derive(Clone, Copy, Debug)]
@@ -100,15 +101,6 @@ pub struct Opened {
     pub expires_at: WallTime,
 }
 
-/// What an open broker holds.
-struct Held {
-    broker: Arc<Broker>,
-    door: Door,
-    lease: Lease,
-    expires_at: WallTime,
-    open: Stage,
-}
-
 /// Parts that the lifecycle works with.
 pub struct Parts {
     /// Instance to target.
@@ -136,7 +128,9 @@ pub struct Parts {
 /// Opens and closes brokers. Only writer of the table.
 pub struct Lifecycle {
     parts: Parts,
-    held: Mutex<HashMap<String, Held>>,
+    held: Mutex<AllHeld>,
+    /// Raised before brokers that are open are told of a change of their instances.
+    changes: AtomicU64,
     /// Ids of brokers that are closed, and why, where the store does not know it yet. As long as the store
     /// takes nothing no broker is opened, so these are no more than were open.
     unrecorded: Mutex<Vec<(String, &'static str)>>,
@@ -152,6 +146,7 @@ impl Lifecycle {
         Arc::new(Self {
             parts,
             held: Mutex::default(),
+            changes: AtomicU64::new(0),
             unrecorded: Mutex::default(),
             stopping: AtomicBool::new(false),
         })
@@ -176,14 +171,15 @@ impl Lifecycle {
     }
 
     fn reusable(&self, wish: &Wish) -> Option<Arc<Broker>> {
-        let same = |broker: &&Arc<Broker>| {
-            broker.instance_id == wish.instance_id
-                && broker.admission.client == wish.client
-                && broker.admission.tickets_optional == wish.tickets_optional
-        };
+        if !wish.reuse {
+            return None;
+        }
         let held = self.held();
-        let mut brokers = held.values().map(|held| &held.broker);
-        brokers.find(same).filter(|_| wish.reuse).cloned()
+        let mut brokers = held.of_instance(&wish.instance_id).iter();
+        let same = |admission: &Admission| {
+            admission.client == wish.client && admission.tickets_optional == wish.tickets_optional
+        };
+        brokers.find(|broker| same(&broker.admission)).cloned()
     }
 
     async fn add_ticket(&self, broker: Arc<Broker>, wish: &Wish) -> Result<Opened, OpenError> {
@@ -209,6 +205,7 @@ impl Lifecycle {
     async fn open_steps(self: &Arc<Self>, wish: &Wish) -> Result<Opened, OpenError> {
         let Parts { inventory, store, metrics, times, .. } = &self.parts;
         let opening = metrics.broker_in(BrokerState::Opening);
+        let changes = self.changes.load(Ordering::SeqCst);
         let target = inventory.find(&wish.instance_id).await.inspect_err(|error| self.note(error))?;
         let (mut lease, door) = self.listen().await?;
 
@@ -240,7 +237,7 @@ impl Lifecycle {
         metrics.broker_opened();
         self.parts.events.say(Event::broker_opened(&broker));
         info!(broker_id = broker.id, instance_id = broker.instance_id, %endpoint, "broker opened");
-        self.settle(&broker).await?;
+        self.settle(&broker, changes).await?;
         Ok(Opened { broker, token, new: true, expires_at: row.expires_at })
     }
 
@@ -264,24 +261,28 @@ impl Lifecycle {
     }
 
     fn hold(&self, broker: Arc<Broker>, door: Door, lease: Lease, expires_at: WallTime) {
-        let id = broker.id.clone();
         let open = self.parts.metrics.broker_in(BrokerState::Open);
-        self.held().insert(id, Held { broker, door, lease, expires_at, open });
+        self.held().insert(Held { broker, door, lease, expires_at, open });
     }
 
-    /// What changed while the broker was opened, when it could not be found among the open ones yet: a
-    /// machine that moved or was deleted, a daemon that stops. It is closed again then.
-    async fn settle(self: &Arc<Self>, broker: &Arc<Broker>) -> Result<(), OpenError> {
-        let why = match self.parts.inventory.find(&broker.instance_id).await {
-            _ if self.stopping.load(Ordering::SeqCst) => OpenError::Stopping,
-            Ok(target) if target.protocol == broker.protocol => {
-                broker.retarget(target);
-                return Ok(());
-            }
-            Ok(_) => OpenError::Changed,
-            Err(error) => {
-                self.note(&error);
-                error.into()
+    /// What changed since `changes`, when the broker could not be found among the open ones yet: a machine
+    /// that moved or was deleted, a daemon that stops. It is closed again then.
+    async fn settle(self: &Arc<Self>, broker: &Arc<Broker>, changes: u64) -> Result<(), OpenError> {
+        let why = if self.stopping.load(Ordering::SeqCst) {
+            OpenError::Stopping
+        } else if self.changes.load(Ordering::SeqCst) == changes {
+            return Ok(());
+        } else {
+            match self.parts.inventory.find(&broker.instance_id).await {
+                Ok(target) if target.protocol == broker.protocol => {
+                    broker.retarget(target);
+                    return Ok(());
+                }
+                Ok(_) => OpenError::Changed,
+                Err(error) => {
+                    self.note(&error);
+                    error.into()
+                }
             }
         };
         self.close(&broker.id, "instance changed", Stop::Closed).await;
@@ -343,7 +344,7 @@ impl Lifecycle {
             error!(broker_id = broker.id, %error, "filter not closed");
         }
         self.parts.table.remove(broker.endpoint);
-        broker.stop(stop);
+        self.parts.sessions.closed(broker.stop(stop));
     }
 
     async fn record_close(&self, broker: &Broker, reason: &'static str) {
@@ -424,7 +425,7 @@ impl Lifecycle {
     /// the next start goes on with those whose time is not over.
     pub async fn stop(self: &Arc<Self>) {
         self.stopping.store(true, Ordering::SeqCst);
-        let held: Vec<Held> = self.held().drain().map(|(_, held)| held).collect();
+        let held: Vec<Held> = self.held().take();
         let shutting = held.iter().map(|held| self.shut(&held.broker, Stop::Stopping));
         futures_util::future::join_all(shutting).await;
         self.record_again().await;
@@ -438,7 +439,7 @@ impl Lifecycle {
     }
 
     /// Every critical section is one call on the map, so a poisoned lock holds a whole one.
-    fn held(&self) -> MutexGuard<'_, HashMap<String, Held>> {
+    fn held(&self) -> MutexGuard<'_, AllHeld> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

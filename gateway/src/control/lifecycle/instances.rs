@@ -1,7 +1,7 @@
 //! Changing instances: brokers follow them.
 
-use std::collections::HashSet;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use tracing::info;
 
@@ -55,9 +55,7 @@ impl Lifecycle {
             rows.iter().try_for_each(|row| target(row).map(drop))?;
             let imported = this.parts.store.put_instances(&rows).await;
             let imported = imported.inspect_err(|_| this.parts.metrics.store_failed())?;
-            let with_brokers: HashSet<String> =
-                this.held().values().map(|held| held.broker.instance_id.clone()).collect();
-            for row in rows.iter().filter(|row| with_brokers.contains(&row.instance_id)) {
+            for row in &rows {
                 this.follow(&row.instance_id).await;
             }
             for row in &rows {
@@ -91,9 +89,10 @@ impl Lifecycle {
         work.await.unwrap_or(Err(InventoryError::Stopping))
     }
 
+    /// The brokers that a change of the instance, which is made, has to reach. Those that are not open yet
+    /// see it by themselves.
     fn of_instance(&self, instance_id: &str) -> Vec<Arc<Broker>> {
-        let held = self.held();
-        let brokers = held.values().map(|held| &held.broker);
-        brokers.filter(|broker| broker.instance_id == instance_id).cloned().collect()
+        self.changes.fetch_add(1, Ordering::SeqCst);
+        self.held().of_instance(instance_id).to_vec()
     }
 }

@@ -7,6 +7,7 @@ use ipnet::IpNet;
 use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 
+use super::group::Kind;
 use super::session::KILLED;
 use super::{Store, StoreError, WallTime, failed};
 
@@ -62,7 +63,17 @@ pub struct Rest {
     pub left: Duration,
 }
 
-fn hex(hash: &[u8; 32]) -> String {
+/// Rows of broker id, instance id, address, port, client, tickets, times of begin and end, and hash of the ticket.
+pub(super) const ADD: &str = "INSERT INTO broker \
+    (broker_id, instance_id, broker_ip, broker_port, client, tickets, created_at, expires_at) \
+    SELECT value->>0, value->>1, value->>2, value->>3, value->>4, value->>5, value->>6, value->>7 FROM json_each($2); \
+    INSERT INTO ticket (hash, broker_id, expires_at) SELECT value->>8, value->>0, value->>7 FROM json_each($2);";
+
+/// Rows of broker id, time and reason.
+pub(super) const CLOSE: &str = "UPDATE broker SET closed_at = value->>1, reason = value->>2 FROM json_each($3) \
+    WHERE broker_id = value->>0 AND closed_at IS NULL;";
+
+pub(super) fn hex(hash: &[u8; 32]) -> String {
     hash.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
@@ -106,24 +117,18 @@ impl Store {
     /// # Errors
     /// See [`StoreError`]; nothing is recorded then.
     pub async fn add_broker(&self, row: &BrokerRow, ticket: &[u8; 32]) -> Result<(), StoreError> {
-        const WHAT: &str = "add broker";
-        let mut write = self.write().await.map_err(failed(WHAT))?;
-        let broker = "INSERT INTO broker (broker_id, instance_id, broker_ip, broker_port, client, tickets, \
-                      created_at, expires_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
-        sqlx::query(broker)
-            .bind(&row.broker_id)
-            .bind(&row.instance_id)
-            .bind(row.endpoint.ip().to_string())
-            .bind(row.endpoint.port())
-            .bind(row.client.map(|client| client.to_string()))
-            .bind(if row.tickets_optional { "optional" } else { "required" })
-            .bind(row.created_at.0)
-            .bind(row.expires_at.0)
-            .execute(&mut *write)
-            .await
-            .map_err(failed(WHAT))?;
-        insert_ticket(&mut write, &row.broker_id, ticket, row.expires_at).await.map_err(failed(WHAT))?;
-        write.commit().await.map_err(failed(WHAT))
+        let values = (
+            &row.broker_id,
+            &row.instance_id,
+            row.endpoint.ip(),
+            row.endpoint.port(),
+            row.client,
+            if row.tickets_optional { "optional" } else { "required" },
+            row.created_at.0,
+            row.expires_at.0,
+            hex(ticket),
+        );
+        self.group.ask(Kind::AddBroker, &row.broker_id, &values).await.map(drop)
     }
 
     /// Records a further ticket, and that the broker stays at least as long.
@@ -154,7 +159,7 @@ impl Store {
     /// See [`StoreError`].
     pub async fn remove_ticket(&self, ticket: &[u8; 32]) -> Result<(), StoreError> {
         let remove = sqlx::query("DELETE FROM ticket WHERE hash = $1").bind(hex(ticket));
-        remove.execute(&self.pool).await.map_err(failed("remove ticket"))?;
+        self.run(remove).await.map_err(failed("remove ticket"))?;
         Ok(())
     }
 
@@ -163,12 +168,8 @@ impl Store {
     /// # Errors
     /// See [`StoreError`].
     pub async fn close_broker(&self, id: &str, reason: &str) -> Result<(), StoreError> {
-        let close = sqlx::query(
-            "UPDATE broker SET closed_at = $2, reason = $3 WHERE broker_id = $1 AND closed_at IS NULL",
-        );
-        let close = close.bind(id).bind(WallTime::now().0).bind(reason);
-        close.execute(&self.pool).await.map_err(failed("close broker"))?;
-        Ok(())
+        let values = (id, WallTime::now().0, reason);
+        self.group.ask(Kind::CloseBroker, id, &values).await.map(drop)
     }
 
     /// The brokers that are open in the store.
@@ -176,7 +177,7 @@ impl Store {
     /// # Errors
     /// See [`StoreError`].
     pub async fn open_brokers(&self) -> Result<Vec<BrokerRow>, StoreError> {
-        let rows = sqlx::query("SELECT * FROM broker WHERE closed_at IS NULL").fetch_all(&self.pool).await;
+        let rows = self.rows(sqlx::query("SELECT * FROM broker WHERE closed_at IS NULL")).await;
         rows.and_then(|rows| rows.iter().map(read).collect()).map_err(failed("list open brokers"))
     }
 
@@ -191,7 +192,7 @@ impl Store {
                      session.ended_at, session.end_reason \
                      FROM ticket LEFT JOIN session ON session.session_id = ticket.session_id \
                      WHERE ticket.broker_id = $1";
-        let rows = sqlx::query(query).bind(broker_id).fetch_all(&self.pool).await.map_err(failed(WHAT))?;
+        let rows = self.rows(sqlx::query(query).bind(broker_id)).await.map_err(failed(WHAT))?;
         let now = WallTime::now();
         let read = |row: &SqliteRow| {
             let session: Option<String> = row.try_get("session_id")?;
@@ -223,7 +224,7 @@ impl Store {
         let now = WallTime::now().0;
         let rest_ms = i64::try_from(rest.as_millis()).unwrap_or(i64::MAX);
         let query = sqlx::query("SELECT broker_ip, broker_port, closed_at FROM broker WHERE closed_at > $1");
-        let rows = query.bind(now.saturating_sub(rest_ms)).fetch_all(&self.pool).await;
+        let rows = self.rows(query.bind(now.saturating_sub(rest_ms))).await;
         let rows = rows.map_err(failed("list resting ports"))?;
         let rests = rows.iter().map(|row| {
             let closed_at: i64 = row.try_get("closed_at")?;
@@ -239,7 +240,7 @@ impl Store {
     /// See [`StoreError`].
     pub async fn forget_brokers(&self, before: WallTime) -> Result<u64, StoreError> {
         let forget = sqlx::query("DELETE FROM broker WHERE closed_at < $1").bind(before.0);
-        Ok(forget.execute(&self.pool).await.map_err(failed("forget brokers"))?.rows_affected())
+        Ok(self.run(forget).await.map_err(failed("forget brokers"))?.rows_affected())
     }
 }
 
@@ -252,16 +253,4 @@ async fn insert_ticket(
     let insert = sqlx::query("INSERT INTO ticket (hash, broker_id, expires_at) VALUES ($1, $2, $3)");
     insert.bind(hex(hash)).bind(broker_id).bind(expires_at.0).execute(write).await?;
     Ok(())
-}
-
-/// Binds a ticket to a session. Returns whether it was unused, or of this very session.
-pub(super) async fn use_ticket(
-    write: &mut sqlx::SqliteConnection,
-    hash: &[u8; 32],
-    session_id: &str,
-) -> Result<bool, sqlx::Error> {
-    let used =
-        "UPDATE ticket SET session_id = $2 WHERE hash = $1 AND (session_id IS NULL OR session_id = $2)";
-    let used = sqlx::query(used).bind(hex(hash)).bind(session_id).execute(write).await?;
-    Ok(used.rows_affected() == 1)
 }

@@ -5,6 +5,7 @@ use sqlx::{QueryBuilder, Row, SqliteConnection};
 
 use crate::broker::Secret;
 
+use super::group::Kind;
 use super::{Store, StoreError, WallTime, failed};
 
 /// A row, as the cloud names its columns.
@@ -25,6 +26,11 @@ pub struct InstanceRow {
 }
 
 const COLUMNS: &str = "instance_id, hypervisor, host, graphics_port, graphics_protocol, graphics_passwd";
+
+/// Rows are ids, each of which may be there more than once.
+pub(super) const FIND: &str = "SELECT 0, instance_id, hypervisor, host, graphics_port, graphics_protocol, \
+    graphics_passwd FROM json_each($1) CROSS JOIN instance ON instance_id = value;";
+
 /// What became of rows that were written together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Imported {
@@ -126,9 +132,8 @@ impl Store {
     /// # Errors
     /// See [`StoreError`].
     pub async fn instance(&self, id: &str) -> Result<Option<InstanceRow>, StoreError> {
-        let query = sqlx::AssertSqlSafe(format!("SELECT {COLUMNS} FROM instance WHERE instance_id = $1"));
-        let row = sqlx::query(query).bind(id).fetch_optional(&self.pool).await;
-        row.and_then(|row| row.as_ref().map(read).transpose()).map_err(failed("read instance"))
+        let row = self.group.ask(Kind::FindInstance, id, &id).await?;
+        row.as_ref().map(read).transpose().map_err(failed("read instance"))
     }
 
     /// At most `limit` rows with ids greater than `after`, in their order.
@@ -138,8 +143,7 @@ impl Store {
     pub async fn instances(&self, after: &str, limit: u32) -> Result<Vec<InstanceRow>, StoreError> {
         let query =
             format!("SELECT {COLUMNS} FROM instance WHERE instance_id > $1 ORDER BY instance_id LIMIT $2");
-        let rows =
-            sqlx::query(sqlx::AssertSqlSafe(query)).bind(after).bind(limit).fetch_all(&self.pool).await;
+        let rows = self.rows(sqlx::query(sqlx::AssertSqlSafe(query)).bind(after).bind(limit)).await;
         rows.and_then(|rows| rows.iter().map(read).collect()).map_err(failed("list instances"))
     }
 
@@ -167,7 +171,7 @@ impl Store {
     /// See [`StoreError`].
     pub async fn remove_instance(&self, id: &str) -> Result<bool, StoreError> {
         let removed = sqlx::query("DELETE FROM instance WHERE instance_id = $1").bind(id);
-        let removed = removed.execute(&self.pool).await.map_err(failed("remove instance"))?;
+        let removed = self.run(removed).await.map_err(failed("remove instance"))?;
         Ok(removed.rows_affected() > 0)
     }
 }
@@ -205,7 +209,7 @@ mod tests {
         // The store refuses a row of the last batch: those before it are not there either.
         let refuse = "CREATE TRIGGER refuse BEFORE INSERT ON instance WHEN NEW.host = 'bad' \
                       BEGIN SELECT RAISE(ABORT, 'refused'); END";
-        sqlx::query(refuse).execute(&store.pool).await.expect("makes a trigger");
+        store.run(sqlx::query(refuse)).await.expect("makes a trigger");
         rows.iter_mut().for_each(|row| row.host = "newer".into());
         rows[2_499].host = "bad".into();
         assert!(store.put_instances(&rows).await.is_err());

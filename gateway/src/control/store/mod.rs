@@ -2,6 +2,8 @@
 //! clock and never a running deadline.
 
 mod broker;
+mod connection;
+mod group;
 mod instance;
 mod session;
 #[cfg(test)]
@@ -9,11 +11,18 @@ mod tests;
 mod transaction;
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
+use sqlx::ConnectOptions as _;
+use sqlx::query::Query;
 use sqlx::sqlite::{
-    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
+    Sqlite, SqliteArguments, SqliteConnectOptions, SqliteJournalMode, SqliteQueryResult, SqliteRow,
+    SqliteSynchronous,
 };
+
+use connection::Line;
+use group::Group;
 
 pub use broker::{BrokerRow, LastSession, Rest, TicketRow};
 pub use instance::{Imported, InstanceRow};
@@ -24,11 +33,11 @@ pub use session::SessionRow;
 #[error("store: {what}: {cause}")]
 pub struct StoreError {
     what: &'static str,
-    cause: sqlx::Error,
+    cause: Arc<sqlx::Error>,
 }
 
 fn failed(what: &'static str) -> impl Fn(sqlx::Error) -> StoreError {
-    move |cause| StoreError { what, cause }
+    move |cause| StoreError { what, cause: Arc::new(cause) }
 }
 
 /// A time of the wall clock, in milliseconds since 1970, UTC.
@@ -66,7 +75,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// The store. Clones share it.
 #[derive(Clone, Debug)]
 pub struct Store {
-    pool: SqlitePool,
+    line: Line,
+    group: Group,
 }
 
 impl Store {
@@ -81,24 +91,37 @@ impl Store {
             .foreign_keys(true)
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Normal)
-            .busy_timeout(PATIENCE);
-        // One writer at a time is all that SQLite has; one connection keeps requests in order instead of
-        // letting them wait for each other's locks.
-        let pool =
-            SqlitePoolOptions::new().max_connections(1).acquire_timeout(PATIENCE).connect_with(options).await;
-        let pool = pool.map_err(failed("open"))?;
-        let migrated = sqlx::migrate!().run(&pool).await;
+            .busy_timeout(PATIENCE)
+            .disable_statement_logging();
+        let line = Line::new(options);
+        let mut turn = line.turn().await.map_err(failed("open"))?;
+        let migrated = sqlx::migrate!().run(&mut *turn).await;
         migrated.map_err(|error| failed("bring the schema up to date")(error.into()))?;
-        Ok(Self { pool })
+        drop(turn);
+        Ok(Self { group: Group::start(line.clone()), line })
     }
 
     /// Whether it can be read.
     pub async fn is_readable(&self) -> bool {
-        sqlx::query("SELECT session_id FROM session LIMIT 1").fetch_optional(&self.pool).await.is_ok()
+        self.row(sqlx::query("SELECT session_id FROM session LIMIT 1")).await.is_ok()
     }
 
     /// Writes what is pending and lets go of the file.
     pub async fn close(&self) {
-        self.pool.close().await;
+        self.line.close().await;
+    }
+
+    async fn run(&self, query: Statement<'_>) -> Result<SqliteQueryResult, sqlx::Error> {
+        query.execute(&mut *self.line.turn().await?).await
+    }
+
+    async fn rows(&self, query: Statement<'_>) -> Result<Vec<SqliteRow>, sqlx::Error> {
+        query.fetch_all(&mut *self.line.turn().await?).await
+    }
+
+    async fn row(&self, query: Statement<'_>) -> Result<Option<SqliteRow>, sqlx::Error> {
+        query.fetch_optional(&mut *self.line.turn().await?).await
     }
 }
+
+type Statement<'q> = Query<'q, Sqlite, SqliteArguments>;

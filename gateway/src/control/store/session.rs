@@ -7,7 +7,8 @@ use sqlx::sqlite::SqliteRow;
 
 use crate::broker::session::Session;
 
-use super::broker::use_ticket;
+use super::broker::hex;
+use super::group::Kind;
 use super::{Store, StoreError, WallTime, failed};
 
 /// A session, as it is recorded.
@@ -42,6 +43,22 @@ pub(super) const KILLED: &str = "killed";
 /// The daemon ended before it.
 const LOST: &str = "gateway_lost";
 
+/// Rows of session id, hash of the ticket, broker id, instance id, protocol, client, and time. Returns the ids
+/// of those that begin.
+pub(super) const BEGIN: &str = "UPDATE ticket SET session_id = value->>0 FROM json_each($4) \
+    WHERE hash = value->>1 AND (session_id IS NULL OR session_id = value->>0); \
+    INSERT INTO session (session_id, broker_id, instance_id, graphics_protocol, client, connections, up_bytes, \
+    down_bytes, started_at) \
+    SELECT value->>0, value->>2, value->>3, value->>4, value->>5, 1, 0, 0, value->>6 FROM json_each($4) \
+    WHERE value->>1 IS NULL OR EXISTS (SELECT 1 FROM ticket WHERE hash = value->>1 AND session_id = value->>0) \
+    ON CONFLICT (session_id) DO UPDATE SET connections = session.connections + 1, ended_at = NULL, \
+    end_reason = NULL WHERE session.end_reason IS DISTINCT FROM 'killed' RETURNING 3, session_id;";
+
+/// Rows of session id, bytes up and down, time of the end if it is one, and its reason. A kill stays one.
+pub(super) const END: &str = "UPDATE session SET up_bytes = value->>1, down_bytes = value->>2, \
+    ended_at = value->>3, end_reason = CASE WHEN end_reason = 'killed' THEN end_reason ELSE value->>4 END \
+    FROM json_each($5) WHERE session_id = value->>0;";
+
 fn read(row: &SqliteRow) -> Result<SessionRow, sqlx::Error> {
     let ended_at: Option<i64> = row.try_get("ended_at")?;
     Ok(SessionRow {
@@ -70,31 +87,17 @@ impl Store {
         session: &Session,
         hash: Option<&[u8; 32]>,
     ) -> Result<bool, StoreError> {
-        const WHAT: &str = "begin session";
-        let mut write = self.write().await.map_err(failed(WHAT))?;
-        if let Some(hash) = hash
-            && !use_ticket(&mut write, hash, &session.id).await.map_err(failed(WHAT))?
-        {
-            write.rollback().await.map_err(failed(WHAT))?;
-            return Ok(false);
-        }
-        let put = "INSERT INTO session (session_id, broker_id, instance_id, graphics_protocol, client, \
-                   connections, up_bytes, down_bytes, started_at) VALUES ($1, $2, $3, $4, $5, 1, 0, 0, $6) \
-                   ON CONFLICT (session_id) DO UPDATE SET connections = session.connections + 1, \
-                   ended_at = NULL, end_reason = NULL WHERE session.end_reason IS DISTINCT FROM $7";
-        let put = sqlx::query(put)
-            .bind(&session.id)
-            .bind(&session.broker_id)
-            .bind(&session.instance_id)
-            .bind(session.protocol.name())
-            .bind(session.client.to_string())
-            .bind(WallTime::now().0)
-            .bind(KILLED)
-            .execute(&mut *write)
-            .await
-            .map_err(failed(WHAT))?;
-        write.commit().await.map_err(failed(WHAT))?;
-        Ok(put.rows_affected() == 1)
+        let values = (
+            &session.id,
+            hash.map(hex),
+            &session.broker_id,
+            &session.instance_id,
+            session.protocol.name(),
+            session.client,
+            WallTime::now().0,
+        );
+        let begun = self.group.ask(Kind::BeginSession, &session.id, &values).await;
+        begun.map(|row| row.is_some())
     }
 
     /// Records that a session was killed, before it ended: its ticket is good for nothing from now on,
@@ -104,7 +107,7 @@ impl Store {
     /// See [`StoreError`].
     pub async fn kill_session(&self, id: &str) -> Result<(), StoreError> {
         let kill = sqlx::query("UPDATE session SET end_reason = $2 WHERE session_id = $1");
-        kill.bind(id).bind(KILLED).execute(&self.pool).await.map_err(failed("kill session"))?;
+        self.run(kill.bind(id).bind(KILLED)).await.map_err(failed("kill session"))?;
         Ok(())
     }
 
@@ -117,18 +120,9 @@ impl Store {
             i64::try_from(counter.load(Ordering::Relaxed)).unwrap_or(i64::MAX)
         };
         let over = session.live() == 0;
-        let update = "UPDATE session SET up_bytes = $2, down_bytes = $3, ended_at = $4, \
-                      end_reason = CASE WHEN end_reason = $6 THEN end_reason ELSE $5 END \
-                      WHERE session_id = $1";
-        let update = sqlx::query(update)
-            .bind(&session.id)
-            .bind(bytes(&session.up))
-            .bind(bytes(&session.down))
-            .bind(over.then(|| WallTime::now().0))
-            .bind(over.then_some(end))
-            .bind(KILLED);
-        update.execute(&self.pool).await.map_err(failed("end session"))?;
-        Ok(())
+        let ended_at = over.then(|| WallTime::now().0);
+        let values = (&session.id, bytes(&session.up), bytes(&session.down), ended_at, over.then_some(end));
+        self.group.ask(Kind::EndSession, &session.id, &values).await.map(drop)
     }
 
     /// Takes [`Self::begin_session`] back: nobody came in. A session that began with it never was, and its
@@ -159,7 +153,7 @@ impl Store {
         let all = "UPDATE session SET ended_at = $1, end_reason = COALESCE(end_reason, $2) \
                    WHERE ended_at IS NULL";
         let end = sqlx::query(all).bind(WallTime::now().0).bind(LOST);
-        Ok(end.execute(&self.pool).await.map_err(failed("end sessions"))?.rows_affected())
+        Ok(self.run(end).await.map_err(failed("end sessions"))?.rows_affected())
     }
 
     /// The row of a session.
@@ -167,9 +161,8 @@ impl Store {
     /// # Errors
     /// See [`StoreError`].
     pub async fn session(&self, id: &str) -> Result<Option<SessionRow>, StoreError> {
-        let row =
-            sqlx::query("SELECT * FROM session WHERE session_id = $1").bind(id).fetch_optional(&self.pool);
-        row.await.and_then(|row| row.as_ref().map(read).transpose()).map_err(failed("read session"))
+        let row = self.row(sqlx::query("SELECT * FROM session WHERE session_id = $1").bind(id)).await;
+        row.and_then(|row| row.as_ref().map(read).transpose()).map_err(failed("read session"))
     }
 
     /// At most `limit` rows behind the session `after`, or from the first one on if it is empty. All, or those
@@ -195,7 +188,7 @@ impl Store {
                  ORDER BY ended_at DESC, session_id DESC LIMIT $2"
             }
         };
-        let rows = sqlx::query(query).bind(after).bind(limit).fetch_all(&self.pool).await;
+        let rows = self.rows(sqlx::query(query).bind(after).bind(limit)).await;
         rows.and_then(|rows| rows.iter().map(read).collect()).map_err(failed("list sessions"))
     }
 
@@ -205,12 +198,11 @@ impl Store {
     /// See [`StoreError`].
     pub async fn forget_sessions(&self, before: WallTime, keep: u32) -> Result<u64, StoreError> {
         const WHAT: &str = "forget sessions";
-        let old =
-            sqlx::query("DELETE FROM session WHERE ended_at < $1").bind(before.0).execute(&self.pool).await;
+        let old = self.run(sqlx::query("DELETE FROM session WHERE ended_at < $1").bind(before.0)).await;
         let old = old.map_err(failed(WHAT))?.rows_affected();
         let many = "DELETE FROM session WHERE session_id IN (SELECT session_id FROM session \
                     WHERE ended_at IS NOT NULL ORDER BY ended_at DESC LIMIT -1 OFFSET $1)";
-        let many = sqlx::query(many).bind(keep).execute(&self.pool).await.map_err(failed(WHAT))?;
+        let many = self.run(sqlx::query(many).bind(keep)).await.map_err(failed(WHAT))?;
         Ok(old + many.rows_affected())
     }
 }

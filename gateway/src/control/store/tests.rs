@@ -2,6 +2,8 @@
 
 use std::net::IpAddr;
 
+use futures_util::future::join_all;
+
 use super::*;
 use crate::broker::Protocol;
 use crate::broker::session::{Origin, Session};
@@ -27,7 +29,7 @@ fn row(id: &str) -> BrokerRow {
     }
 }
 
-fn session(id: &str) -> std::sync::Arc<Session> {
+fn session(id: &str) -> Arc<Session> {
     let origin = Origin { broker_id: "b-1".into(), instance_id: "i-1".into(), protocol: Protocol::Vnc };
     Session::new(id.into(), origin, IpAddr::from([192, 0, 2, 1]))
 }
@@ -70,7 +72,7 @@ async fn past_sessions_are_listed_from_their_newest_end() {
         store.begin_session(&session(id), None).await.expect("begins");
         let end =
             sqlx::query("UPDATE session SET ended_at = $2 WHERE session_id = $1").bind(id).bind(ended_at);
-        end.execute(&store.pool).await.expect("is written");
+        store.run(end).await.expect("is written");
     }
     for limit in [1, 2, 3, 100] {
         assert_eq!(newest(&store, limit).await, ["s-1", "s-4", "s-3", "s-2"], "in parts of {limit}");
@@ -213,6 +215,53 @@ async fn a_broker_is_recorded_with_its_ticket_or_not_at_all() {
     store.close_broker("b-1", "test").await.expect("closes");
     assert_eq!(store.forget_brokers(WallTime(i64::MAX)).await.expect("answers"), 1);
     assert_eq!(store.tickets("b-1").await.expect("answers"), []);
+}
+
+#[tokio::test]
+async fn what_is_written_at_once_fails_each_by_itself() {
+    let (_folder, store) = store().await;
+    let rows: Vec<_> = (0..100).map(|number| row(&format!("b-{number}"))).collect();
+    // The ticket of the first is shown by two more, and the last one comes twice.
+    let tickets: Vec<_> =
+        (0..100).map(|number| [if matches!(number, 30 | 60) { 0 } else { number }; 32]).collect();
+    let adding = rows.iter().zip(&tickets).map(|(row, ticket)| store.add_broker(row, ticket));
+    let again = store.add_broker(&rows[99], &[200; 32]);
+    let (added, again) = tokio::join!(join_all(adding), again);
+    let failed: Vec<_> =
+        added.iter().enumerate().filter(|(_, added)| added.is_err()).map(|(at, _)| at).collect();
+    assert_eq!(failed, [30, 60]);
+    assert!(again.is_err());
+    assert_eq!(store.open_brokers().await.expect("answers").len(), 98);
+    assert_eq!(store.tickets("b-30").await.expect("answers"), []);
+}
+
+#[tokio::test]
+async fn a_ticket_that_is_shown_at_once_is_of_one_session() {
+    let (_folder, store) = store().await;
+    store.add_broker(&row("b-1"), &TICKET).await.expect("adds");
+    let sessions: Vec<_> = (0..20).map(|number| session(&format!("s-{number}"))).collect();
+    let begun = join_all(sessions.iter().map(|session| store.begin_session(session, Some(&TICKET)))).await;
+    assert_eq!(begun.into_iter().filter(|begun| *begun.as_ref().expect("answers")).count(), 1);
+    assert_eq!(store.sessions("", 100, None).await.expect("answers").len(), 1);
+}
+
+#[tokio::test]
+async fn what_one_session_does_at_once_keeps_its_order() {
+    let (_folder, store) = store().await;
+    let sessions: Vec<_> = (0..50).map(|number| session(&format!("s-{number}"))).collect();
+    let steps = sessions.iter().map(|session| async {
+        let steps = tokio::join!(
+            store.begin_session(session, None),
+            store.end_session(session, "client_gone"),
+            store.begin_session(session, None),
+        );
+        assert!(steps.0.expect("begins") && steps.2.expect("comes back"));
+        steps.1.expect("ends");
+    });
+    join_all(steps).await;
+    let rows = store.sessions("", 100, Some(true)).await.expect("answers");
+    assert_eq!(rows.len(), 50);
+    assert!(rows.iter().all(|row| row.connections == 2));
 }
 
 #[tokio::test]

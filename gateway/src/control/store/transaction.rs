@@ -3,16 +3,16 @@
 
 use std::ops::{Deref, DerefMut};
 
-use sqlx::pool::PoolConnection;
-use sqlx::sqlite::{Sqlite, SqliteConnection};
+use sqlx::sqlite::SqliteConnection;
 
 use super::Store;
+use super::connection::Turn;
 
 /// A transaction. What is neither committed nor rolled back takes its connection with it, whatever state
 /// that is in; the next one to ask gets a new connection.
 pub(super) struct Transaction {
     /// `None` at its end.
-    connection: Option<PoolConnection<Sqlite>>,
+    turn: Option<Turn>,
 }
 
 impl Store {
@@ -27,7 +27,7 @@ impl Store {
     }
 
     async fn begin(&self, how: &'static str) -> Result<Transaction, sqlx::Error> {
-        let mut transaction = Transaction { connection: Some(self.pool.acquire().await?) };
+        let mut transaction = Transaction { turn: Some(self.line.turn().await?) };
         sqlx::query(how).execute(&mut *transaction).await?;
         Ok(transaction)
     }
@@ -46,16 +46,16 @@ impl Transaction {
 
     async fn end(mut self, how: &'static str) -> Result<(), sqlx::Error> {
         sqlx::query(how).execute(&mut *self).await?;
-        // Whole again, it goes back into the pool.
-        drop(self.connection.take());
+        // The connection is whole again, for the next to come.
+        drop(self.turn.take());
         Ok(())
     }
 }
 
 impl Drop for Transaction {
     fn drop(&mut self) {
-        if let Some(connection) = self.connection.take() {
-            drop(connection.detach());
+        if let Some(turn) = self.turn.take() {
+            turn.discard();
         }
     }
 }
@@ -66,12 +66,12 @@ impl Deref for Transaction {
     type Target = SqliteConnection;
 
     fn deref(&self) -> &SqliteConnection {
-        self.connection.as_ref().expect(HELD)
+        self.turn.as_ref().expect(HELD)
     }
 }
 
 impl DerefMut for Transaction {
     fn deref_mut(&mut self) -> &mut SqliteConnection {
-        self.connection.as_mut().expect(HELD)
+        self.turn.as_mut().expect(HELD)
     }
 }
