@@ -5,6 +5,8 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use socket2::SockRef;
+
 use crate::PATIENCE;
 
 /// A listener on loopback that waits for the gateway.
@@ -56,6 +58,7 @@ impl Target {
     /// # Panics
     /// The listener broke.
     pub fn wait(&self) -> TcpStream {
+        SockRef::from(&self.listener).set_read_timeout(None).expect("an option");
         let (stream, _) = self.listener.accept().expect("a connection");
         bounded(&stream);
         stream
@@ -112,9 +115,9 @@ fn echo(mut stream: TcpStream) {
 /// # Panics
 /// Nobody comes.
 pub fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
-    listener.set_nonblocking(true).expect("an option");
-    let (stream, client) = crate::wait_for("a connection", || listener.accept().ok());
-    stream.set_nonblocking(false).expect("an option");
+    // Not by looking again and again: thousands of sessions would each wait for the next look.
+    SockRef::from(listener).set_read_timeout(Some(PATIENCE)).expect("an option");
+    let (stream, client) = listener.accept().expect("a connection in time");
     bounded(&stream);
     (stream, client)
 }

@@ -21,18 +21,24 @@ pub(crate) struct Figure {
 pub(crate) enum Unit {
     /// Shown in ns, us or ms.
     Seconds,
-    /// Shown in KiB.
+    /// Shown in KiB or MiB.
     Bytes,
     /// Shown in MB/s.
     BytesPerSecond,
-    /// Shown in thousands.
+    /// Shown in ones or thousands.
     PerSecond,
+    /// Shown as it is.
+    Count,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Bar {
     /// At most so much, in the figure's unit.
     AtMost(f64),
+    /// The same for the relay of this name, which is ours in another shape.
+    AtMostOf(&'static str, f64),
+    /// At most so much more than the relay of this name has in the same run.
+    Above(&'static str, f64),
     /// At most so many times what the relay of this name has in the same run.
     Ratio(&'static str, f64),
     /// At least so many times what it has.
@@ -58,13 +64,14 @@ impl Figure {
         self.name.split('/').next().unwrap_or(self.name)
     }
 
-    /// A value as people read it.
+    /// A value as people read it, to three places.
     pub(crate) fn show(&self, value: f64) -> String {
         match self.unit {
-            Unit::Seconds => show_seconds(value),
-            Unit::Bytes => format!("{:.1} KiB", value / 1024.0),
-            Unit::BytesPerSecond => format!("{:.0} MB/s", value / 1e6),
-            Unit::PerSecond => format!("{:.1} k/s", value / 1e3),
+            Unit::Seconds => scaled(value, &[(1.0, "s"), (1e-3, "ms"), (1e-6, "us"), (1e-9, "ns")]),
+            Unit::Bytes => scaled(value, &[(1024.0 * 1024.0, "MiB"), (1024.0, "KiB")]),
+            Unit::BytesPerSecond => scaled(value, &[(1e6, "MB/s")]),
+            Unit::PerSecond => scaled(value, &[(1e3, "k/s"), (1.0, "/s")]),
+            Unit::Count => format!("{value:.2}"),
         }
     }
 
@@ -72,6 +79,8 @@ impl Figure {
     pub(crate) fn show_bar(&self, bar: Bar) -> String {
         match bar {
             Bar::AtMost(most) => format!("<= {}", self.show(most)),
+            Bar::AtMostOf(relay, most) => format!("{relay} <= {}", self.show(most)),
+            Bar::Above(relay, most) => format!("<= {relay} + {}", self.show(most)),
             Bar::Ratio(relay, most) => format!("<= {most} x {relay}"),
             Bar::AtLeast(relay, least) => format!(">= {least} x {relay}"),
             Bar::Flat(figure, most) => format!("<= {most} x {figure}"),
@@ -80,33 +89,44 @@ impl Figure {
     }
 }
 
-/// In the unit in which it has up to three places before the point.
-fn show_seconds(value: f64) -> String {
-    match value.abs() {
-        ..1e-6 => format!("{:.1} ns", value * 1e9),
-        ..1e-3 => format!("{:.2} us", value * 1e6),
-        _ => format!("{:.2} ms", value * 1e3),
-    }
+/// In the first unit of which there is one, or the last.
+fn scaled(value: f64, units: &[(f64, &str)]) -> String {
+    let fits = |(unit, _): &&(f64, &str)| value.abs() >= *unit;
+    let Some((unit, name)) = units.iter().find(fits).or(units.last()) else { return value.to_string() };
+    let value = value / unit;
+    let places = match value.abs() {
+        ..9.995 => 2,
+        ..99.95 => 1,
+        _ => 0,
+    };
+    format!("{value:.places$} {name}")
 }
 
 impl Bar {
     /// By the medians of a figure.
     pub(crate) fn judge(self, figure: &Figure, samples: &Samples) -> Verdict {
         let median = |figure, relay| samples.summary(figure, relay).map(|Summary { median, .. }| median);
-        let Some(ours) = median(figure.name, OURS) else { return Verdict::Open };
-        let base = match self {
-            Self::AtMost(_) => Some(1.0),
-            Self::Ratio(relay, _) | Self::AtLeast(relay, _) => median(figure.name, relay),
-            Self::Flat(other, _) | Self::Keeps(other, _) => median(other, OURS),
+        let ours = || median(figure.name, OURS);
+        let times = |base: Option<f64>| Some(ours()? / base?);
+        let value = match self {
+            Self::AtMost(_) => ours(),
+            Self::AtMostOf(relay, _) => median(figure.name, relay),
+            Self::Above(relay, _) => median(figure.name, relay).zip(ours()).map(|(base, ours)| ours - base),
+            Self::Ratio(relay, _) | Self::AtLeast(relay, _) => times(median(figure.name, relay)),
+            Self::Flat(other, _) | Self::Keeps(other, _) => times(median(other, OURS)),
         };
-        let Some(value) = base.map(|base| ours / base) else { return Verdict::Open };
+        let Some(value) = value else { return Verdict::Open };
         if self.holds(value) { Verdict::Met(value) } else { Verdict::Missed(value) }
     }
 
     /// Whether `value`, which may be a ratio, is what it has to be.
     fn holds(self, value: f64) -> bool {
         match self {
-            Self::AtMost(most) | Self::Ratio(_, most) | Self::Flat(_, most) => value <= most,
+            Self::AtMost(most)
+            | Self::AtMostOf(_, most)
+            | Self::Above(_, most)
+            | Self::Ratio(_, most)
+            | Self::Flat(_, most) => value <= most,
             Self::AtLeast(_, least) | Self::Keeps(_, least) => value >= least,
         }
     }
@@ -114,7 +134,8 @@ impl Bar {
     /// The measured side of it as people read it.
     pub(crate) fn show_value(self, figure: &Figure, value: f64) -> String {
         match self {
-            Self::AtMost(_) => figure.show(value),
+            Self::AtMost(_) | Self::AtMostOf(..) => figure.show(value),
+            Self::Above(relay, _) => format!("{relay} + {}", figure.show(value)),
             Self::Ratio(..) | Self::AtLeast(..) | Self::Flat(..) | Self::Keeps(..) => format!("{value:.3} x"),
         }
     }
@@ -129,7 +150,7 @@ mod tests {
     fn a_bar_is_judged_by_the_same_runs_medians() {
         let samples = Samples::parse(
             "{\"figure\":\"bulk-up\",\"relay\":\"portcullis\",\"value\":0.3}\n\
-             {\"figure\":\"bulk-up\",\"relay\":\"websockify\",\"value\":3.0}\n\
+             {\"figure\":\"bulk-up\",\"relay\":\"websockify-py\",\"value\":3.0}\n\
              {\"figure\":\"idle\",\"relay\":\"portcullis\",\"value\":5000}\n",
         )
         .expect("samples");
@@ -154,6 +175,11 @@ mod tests {
         for (bar, verdict) in [
             (Bar::AtMost(8.0), Verdict::Met(8.0)),
             (Bar::AtMost(7.9), Verdict::Missed(8.0)),
+            (Bar::AtMostOf("peer", 2.0), Verdict::Met(2.0)),
+            (Bar::AtMostOf("nobody", 2.0), Verdict::Open),
+            (Bar::Above("peer", 6.0), Verdict::Met(6.0)),
+            (Bar::Above("peer", 5.9), Verdict::Missed(6.0)),
+            (Bar::Above("nobody", 6.0), Verdict::Open),
             (Bar::Ratio("peer", 3.0), Verdict::Missed(4.0)),
             (Bar::AtLeast("peer", 3.0), Verdict::Met(4.0)),
             (Bar::AtLeast("peer", 5.0), Verdict::Missed(4.0)),
@@ -168,16 +194,24 @@ mod tests {
     }
 
     #[test]
-    fn times_are_shown_at_their_scale() {
-        for (value, shown) in [
-            (8.5e-9, "8.5 ns"),
-            (-1e-9, "-1.0 ns"),
-            (1.2e-6, "1.20 us"),
-            (64.04e-6, "64.04 us"),
-            (0.001, "1.00 ms"),
-            (0.25, "250.00 ms"),
-        ] {
-            assert_eq!(show_seconds(value), shown);
-        }
+    fn values_are_shown_at_their_scale() {
+        let check = |unit, value, shown: &str| {
+            let figure = Figure { name: "", what: "", unit, bars: &[] };
+            assert_eq!(figure.show(value), shown);
+        };
+        check(Unit::Seconds, 8.5e-9, "8.50 ns");
+        check(Unit::Seconds, -1e-9, "-1.00 ns");
+        check(Unit::Seconds, 1.2e-6, "1.20 us");
+        check(Unit::Seconds, 64.04e-6, "64.0 us");
+        check(Unit::Seconds, 0.001, "1.00 ms");
+        check(Unit::Seconds, 0.25, "250 ms");
+        check(Unit::Seconds, 2.464, "2.46 s");
+        check(Unit::Bytes, 480.0, "0.47 KiB");
+        check(Unit::Bytes, 4096.0, "4.00 KiB");
+        check(Unit::Bytes, 4.343e6, "4.14 MiB");
+        check(Unit::BytesPerSecond, 2.701e9, "2701 MB/s");
+        check(Unit::PerSecond, 280.0, "280 /s");
+        check(Unit::PerSecond, 13_900.0, "13.9 k/s");
+        check(Unit::Count, 0.0, "0.00");
     }
 }

@@ -4,50 +4,60 @@ use super::bars::{Bar, Figure, Unit};
 
 /// The flow that is replaced.
 const REPLACED: &str = "websockify";
+/// Its relay as PyPI has it.
+const PYTHON: &str = "websockify-py";
+/// What moves bytes and does nothing else.
+const SPLICE: &str = "splice";
+/// What moves bytes of many sessions, without frames.
+const BYTES: &str = "haproxy";
+/// Ours for clients of TLS.
+const TLS: &str = "portcullis-tls";
 /// Its rules for ports, by the kernel's own tables.
 const RULES: &str = "iptables-legacy";
 /// What is flat may still be measured so much higher.
 const FLAT: f64 = 1.2;
 const NS: f64 = 1e-9;
 const US: f64 = 1e-6;
+const KIB: f64 = 1024.0;
 
-pub(crate) const FIGURES: [Figure; 34] = [
+pub(crate) const FIGURES: &[Figure] = &[
+    time(
+        "bulk-down",
+        "bulk console to browser, 64 KiB writes: CPU per GiB",
+        &[Bar::Ratio(PYTHON, 0.38), Bar::Ratio(SPLICE, 1.3)],
+    ),
+    time(
+        "bulk-up",
+        "bulk browser to console, 64 KiB frames: CPU per GiB",
+        &[Bar::Ratio(PYTHON, 0.12), Bar::Ratio(SPLICE, 2.0)],
+    ),
+    time("both", "four sessions both ways, 16 KiB pieces: CPU per GiB", &[Bar::Ratio(PYTHON, 0.17)]),
+    time(
+        "small",
+        "frames of 100 bytes, eight to a segment: CPU per frame",
+        &[Bar::Ratio(PYTHON, 0.025), Bar::Ratio(BYTES, 2.0)],
+    ),
+    time("rtt", "8 bytes up, 32 back, 1,000 times a second: p50", &[Bar::Ratio(BYTES, 1.0)]),
+    time("rtt/p99", "the same: p99", &[Bar::Ratio(BYTES, 1.0)]),
     Figure {
-        name: "bulk-down",
-        what: "bulk console to browser, 64 KiB writes: CPU per GiB",
-        unit: Unit::Seconds,
-        bars: &[Bar::Ratio(REPLACED, 0.38)],
+        name: "connect",
+        what: "new sessions a second, from connection to farewell",
+        unit: Unit::PerSecond,
+        bars: &[Bar::AtLeast(PYTHON, 30.0), Bar::AtLeast(BYTES, 0.9)],
     },
+    time("connect/cpu", "CPU of each", &[Bar::AtMost(80.0 * US)]),
+    bytes("idle", "idle session: memory (PSS)", IDLE),
+    bytes("idle/burst", "the same after a burst of 64 KiB on each", IDLE),
+    bytes("slow", "on the way to a browser that reads 10 MB/s", &[Bar::Above("direct", 512.0 * KIB)]),
+    bytes("brokers", "open console that nobody looks at: memory (PSS)", &[Bar::AtMost(KIB)]),
     Figure {
-        name: "bulk-up",
-        what: "bulk browser to console, 64 KiB frames: CPU per GiB",
-        unit: Unit::Seconds,
-        bars: &[Bar::Ratio(REPLACED, 0.12)],
+        name: "brokers/descriptors",
+        what: "its descriptors",
+        unit: Unit::Count,
+        bars: &[Bar::AtMost(0.01)],
     },
-    Figure {
-        name: "idle",
-        what: "idle session: memory (PSS)",
-        unit: Unit::Bytes,
-        bars: &[Bar::AtMost(4096.0)],
-    },
-    Figure {
-        name: "idle/burst",
-        what: "the same after a burst of 64 KiB on each",
-        unit: Unit::Bytes,
-        bars: &[Bar::AtMost(4096.0)],
-    },
-    Figure {
-        name: "open",
-        what: "opening a console, until a client can connect: p50",
-        unit: Unit::Seconds,
-        bars: &[Bar::AtMost(0.001), Bar::Ratio(REPLACED, 0.01)],
-    },
-    Figure {
-        name: "open/5000",
-        what: "the same with 5,000 open (websockify: their rules)",
-        unit: Unit::Seconds,
-        bars: &[Bar::AtMost(0.001), Bar::Ratio(REPLACED, 0.01)],
-    },
+    time("open", "opening a console, until a client can connect: p50", OPEN),
+    time("open/5000", "the same with 5,000 open (websockify: their rules)", OPEN),
     time("filter/floor", "the kernel's test run of a program that does nothing (taken off below)", &[]),
     time("filter/run-session", "test run: a segment of a session", &[Bar::AtMost(10.0 * NS)]),
     time("filter/run-port", "test run: a SYN to a port that is no broker's", &[Bar::AtMost(10.0 * NS)]),
@@ -97,6 +107,9 @@ pub(crate) const FIGURES: [Figure; 34] = [
     },
 ];
 
+/// Of a session, plain and under TLS.
+const IDLE: &[Bar] = &[Bar::AtMost(4.0 * KIB), Bar::AtMostOf(TLS, 24.0 * KIB)];
+const OPEN: &[Bar] = &[Bar::AtMost(0.001), Bar::Ratio(REPLACED, 0.01)];
 const DROP: Bar = Bar::AtMost(35.0 * NS);
 const PASS: Bar = Bar::AtMost(75.0 * NS);
 /// With every feature: address, network, deadline, limits, counts.
@@ -105,6 +118,10 @@ const CHANGE: Bar = Bar::AtMost(5.0 * US);
 
 const fn time(name: &'static str, what: &'static str, bars: &'static [Bar]) -> Figure {
     Figure { name, what, unit: Unit::Seconds, bars }
+}
+
+const fn bytes(name: &'static str, what: &'static str, bars: &'static [Bar]) -> Figure {
+    Figure { name, what, unit: Unit::Bytes, bars }
 }
 
 #[cfg(test)]

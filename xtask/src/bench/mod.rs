@@ -28,9 +28,12 @@ pub(crate) struct Options {
     /// Less of everything: three minutes.
     #[arg(long)]
     quick: bool,
-    /// Only these rows: bulk-down, bulk-up, idle, open, filter.
+    /// Only these rows: bulk-down, bulk-up, both, small, rtt, connect, idle, slow, brokers, open, filter.
     #[arg(long, value_name = "ROW", value_delimiter = ',')]
     rows: Vec<String>,
+    /// Only these columns: portcullis, websockify, haproxy and so on. A bar needs both of its sides.
+    #[arg(long, value_name = "PEER", value_delimiter = ',')]
+    peers: Vec<String>,
     /// Print JSON instead of a table.
     #[arg(long)]
     json: bool,
@@ -47,6 +50,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         bail!("the bench needs root, for filter, steering and network namespaces of its own");
     }
     setup::ensure(Level::Bench, options.consent)?;
+    setup::peers::install()?;
     let built = build::all(false, options.consent)?;
     built.complete()?;
     let gateway = built.gateway.context("there is no daemon to measure")?;
@@ -55,7 +59,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
             .args(["build", "--locked", "--release", "--package", "portcullis-tests"])
             .args(["--bin", "bench"]),
     )?;
-    let samples = measure(&gateway, &rows, options.quick)?;
+    let samples = measure(&gateway, &rows, options)?;
     let machine = machine::Machine::look();
     if options.json {
         println!("{:#}", report::json(&samples, &machine));
@@ -81,16 +85,22 @@ fn rows(wished: &[String]) -> Result<Vec<&'static str>> {
     Ok(all)
 }
 
-fn measure(gateway: &Path, rows: &[&str], quick: bool) -> Result<Samples> {
+fn measure(gateway: &Path, rows: &[&str], options: &Options) -> Result<Samples> {
     // INVARIANT: dropped in the reverse order, so processes end before the folder they write to goes.
     let scratch = Scratch::new()?;
     let _family = Family::adopt()?;
     let file = scratch.path().join("samples");
     let mut bench = Command::new(gateway.with_file_name("bench"));
-    bench.arg(&file).arg(if quick { "quick" } else { "full" }).args(rows);
+    let peers = if options.peers.is_empty() { "all".to_owned() } else { options.peers.join(",") };
+    bench.arg(&file).arg(if options.quick { "quick" } else { "full" }).arg(&peers).args(rows);
     bench.env("PORTCULLIS_BIN", gateway).env("TMPDIR", scratch.path());
+    bench.env("PORTCULLIS_PEERS", setup::peers::folder());
     exec::run(&mut bench)?;
-    Samples::parse(&fs::read_to_string(&file).context("read the samples")?)
+    let samples = Samples::parse(&fs::read_to_string(&file).context("read the samples")?)?;
+    match options.peers.iter().find(|peer| !samples.relays().contains(peer)) {
+        Some(unknown) => bail!("there is no peer {unknown} in these rows"),
+        None => Ok(samples),
+    }
 }
 
 #[cfg(test)]
@@ -99,10 +109,11 @@ mod tests {
 
     #[test]
     fn rows_are_picked_by_name() {
-        assert_eq!(rows(&[]).expect("all"), ["bulk-down", "bulk-up", "idle", "open", "filter"]);
+        let all = rows(&[]).expect("all").join(", ");
+        assert_eq!(all, "bulk-down, bulk-up, both, small, rtt, connect, idle, slow, brokers, open, filter");
         let wished = ["open", "idle"].map(String::from);
         assert_eq!(rows(&wished).expect("two"), ["idle", "open"]);
         let error = rows(&["idel".into()]).expect_err("unknown").to_string();
-        assert_eq!(error, "there is no row idel; there are bulk-down, bulk-up, idle, open, filter");
+        assert_eq!(error, format!("there is no row idel; there are {all}"));
     }
 }

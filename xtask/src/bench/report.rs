@@ -2,10 +2,13 @@
 
 use serde_json::{Value, json};
 
-use super::bars::{Bar, Figure, Verdict};
+use super::bars::{Bar, Figure, OURS, Verdict};
 use super::figures::FIGURES;
 use super::machine::Machine;
 use super::samples::Samples;
+
+/// What no figure says: written by hand, and put behind the tables.
+const NOTES: &str = include_str!("notes.md");
 
 /// For a terminal: per figure a line for each relay, and one for each bar.
 pub(crate) fn table(samples: &Samples) -> String {
@@ -28,10 +31,12 @@ pub(crate) fn table(samples: &Samples) -> String {
 pub(crate) fn page(samples: &Samples, machine: &Machine, quick: bool) -> String {
     let option = if quick { " --quick" } else { "" };
     let Machine { processor, cores, kernel, commit, load } = machine;
+    let repeats = measured(samples).filter_map(|figure| samples.summary(figure.name, OURS));
+    let repeats = repeats.map(|summary| summary.count).max().unwrap_or_default();
     let mut text = format!(
         "# Bench\n\n\
-         Made by `cargo xtask bench{option} --write`. Medians of interleaved repeats, with the least and the\n\
-         most of them; each bar compares within this run.\n\n\
+         Made by `cargo xtask bench{option} --write`. Medians of {repeats} interleaved repeats; behind ± is how far\n\
+         the farthest of them is from the median. Each bar compares within this run.\n\n\
          - Machine: {processor}, {cores} cores, load {load} at the end\n\
          - Kernel: {kernel}\n\
          - Commit: {commit}\n",
@@ -40,7 +45,7 @@ pub(crate) fn page(samples: &Samples, machine: &Machine, quick: bool) -> String 
     for row in figures.chunk_by(|one, next| one.row() == next.row()) {
         text += &row_table(row, samples);
     }
-    text
+    text + "\n" + NOTES
 }
 
 /// The figures of a row, with a column for each relay that has any.
@@ -100,11 +105,10 @@ fn measured(samples: &Samples) -> impl Iterator<Item = &'static Figure> {
     FIGURES.iter().filter(move |figure| has(figure))
 }
 
-/// `1.23 ms (1.10 to 1.40, 5 samples)`.
+/// `1.23 ms ±4 %`.
 fn value(figure: &Figure, samples: &Samples, relay: &str) -> Option<String> {
     let summary = samples.summary(figure.name, relay)?;
-    let [median, least, most] = [summary.median, summary.least, summary.most].map(|value| figure.show(value));
-    Some(format!("{median} ({least} to {most}, {} samples)", summary.count))
+    Some(format!("{} ±{:.0} %", figure.show(summary.median), summary.spread * 100.0))
 }
 
 /// `<= 0.38 x websockify: 0.301 x, met`.
@@ -125,7 +129,8 @@ mod tests {
     fn samples() -> Samples {
         let line =
             |relay, value| format!("{{\"figure\":\"bulk-down\",\"relay\":\"{relay}\",\"value\":{value}}}\n");
-        let lines = [("portcullis", 0.2), ("websockify", 1.0), ("portcullis", 0.3), ("websockify", 1.0)];
+        let lines =
+            [("portcullis", 0.2), ("websockify-py", 1.0), ("portcullis", 0.3), ("websockify-py", 1.0)];
         Samples::parse(&lines.map(|(relay, value)| line(relay, value)).concat()).expect("samples")
     }
 
@@ -134,9 +139,10 @@ mod tests {
         assert_eq!(
             table(&samples()),
             "\nbulk console to browser, 64 KiB writes: CPU per GiB\n  \
-             portcullis      250.00 ms (200.00 ms to 300.00 ms, 2 samples)\n  \
-             websockify      1000.00 ms (1000.00 ms to 1000.00 ms, 2 samples)\n  \
-             bar             <= 0.38 x websockify: 0.250 x, met\n"
+             portcullis      250 ms ±20 %\n  \
+             websockify-py   1.00 s ±0 %\n  \
+             bar             <= 0.38 x websockify-py: 0.250 x, met\n  \
+             bar             <= 1.3 x splice: not measured\n"
         );
     }
 
@@ -155,7 +161,9 @@ mod tests {
             "P, 2 cores, load 0.10",
             "6.6",
             "c0ffee",
-            "0.250 x, met |",
+            "of 2 interleaved",
+            "| 250 ms ±20 % |",
+            "0.250 x, met;",
         ] {
             assert!(page.contains(part), "{part} is not in {page}");
         }

@@ -17,8 +17,8 @@ pub(crate) struct Samples {
 pub(crate) struct Summary {
     pub(crate) count: usize,
     pub(crate) median: f64,
-    pub(crate) least: f64,
-    pub(crate) most: f64,
+    /// How far the farthest is from the median, as a part of it.
+    pub(crate) spread: f64,
 }
 
 impl Samples {
@@ -63,7 +63,13 @@ impl Samples {
         let (least, most) = (*sorted.first()?, *sorted.last()?);
         let middle = sorted.len() / 2;
         let lower = sorted[(sorted.len() - 1) / 2];
-        Some(Summary { count: sorted.len(), median: f64::midpoint(lower, sorted[middle]), least, most })
+        let median = f64::midpoint(lower, sorted[middle]);
+        let far = (median - least).max(most - median);
+        Some(Summary {
+            count: sorted.len(),
+            median,
+            spread: if far > 0.0 { far / median.abs() } else { 0.0 },
+        })
     }
 }
 
@@ -83,6 +89,15 @@ mod tests {
             assert_eq!((summary.count, summary.median), (values.len(), median));
         }
         assert_eq!(Samples::default().summary("f", "r"), None);
+    }
+
+    #[test]
+    fn the_spread_is_that_of_the_farthest() {
+        let line = |value| format!("{{\"figure\":\"f\",\"relay\":\"r\",\"value\":{value}}}\n");
+        for (values, spread) in [([9.0, 10.0, 15.0], 0.5), ([6.0, 10.0, 11.0], 0.4), ([0.0; 3], 0.0)] {
+            let samples = Samples::parse(&values.map(line).concat()).expect("samples");
+            assert_eq!(samples.summary("f", "r").expect("values").spread, spread);
+        }
     }
 
     #[test]

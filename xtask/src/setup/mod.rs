@@ -3,6 +3,7 @@
 mod apt;
 mod needs;
 mod node;
+pub(crate) mod peers;
 mod policy;
 mod probe;
 pub(crate) mod python;
@@ -51,6 +52,9 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     ensure(level, options.consent)?;
     if options.test {
         python::install_packages()?;
+    }
+    if options.bench {
+        peers::install()?;
     }
     eprintln!("all is there");
     Ok(())

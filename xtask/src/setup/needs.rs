@@ -29,7 +29,7 @@ struct Need {
     present: fn() -> bool,
 }
 
-const NEEDS: [Need; 21] = [
+const NEEDS: [Need; 22] = [
     Need {
         level: Level::Build,
         what: "a C compiler (SQLite is C)",
@@ -147,6 +147,12 @@ const NEEDS: [Need; 21] = [
         present: || {
             exec::find("websockify").is_some() && Path::new("/usr/lib/python3/dist-packages/numpy").exists()
         },
+    },
+    Need {
+        level: Level::Bench,
+        what: "a relay of bytes alone",
+        packages: &["haproxy"],
+        present: || exec::find("haproxy").is_some(),
     },
 ];
 

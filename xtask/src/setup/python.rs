@@ -1,6 +1,7 @@
-//! Python packages of the tests, in a virtual environment of this checkout, as their lock file says.
+//! Python packages of tests and bench, in virtual environments of this checkout, as their lock files say.
 
 use std::fs;
+use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context, Result};
@@ -14,17 +15,21 @@ pub(crate) fn is_here() -> bool {
         && exec::output(exec::command("python3").args(probe)).is_ok_and(|probe| probe.status.success())
 }
 
-/// What tests/tests/openapi.rs runs, unless it is there for this very lock file.
+/// What tests/tests/openapi.rs runs.
 pub(crate) fn install_packages() -> Result<()> {
-    let lock = workspace::root().join("tests/openapi/requirements.txt");
+    install("tests/openapi/requirements.txt", &workspace::target().join("tests/venv"))
+}
+
+/// Installs what the lock file `lock` of this checkout lists, unless it is there for this very file.
+pub(crate) fn install(lock: &str, folder: &Path) -> Result<()> {
+    let lock = workspace::root().join(lock);
     let wanted = fs::read(&lock).with_context(|| format!("read {}", lock.display()))?;
-    let folder = workspace::target().join("tests/venv");
     // Inside, so that it goes when someone removes the environment.
     let copy = folder.join("lock-of-these");
     if fs::read(&copy).is_ok_and(|copy| copy == wanted) {
         return Ok(());
     }
-    exec::run(exec::command("python3").args(["-m", "venv", "--clear"]).arg(&folder))?;
+    exec::run(exec::command("python3").args(["-m", "venv", "--clear"]).arg(folder))?;
     let mut install = Command::new(folder.join("bin/pip"));
     install.args(["install", "--quiet", "--disable-pip-version-check", "--no-cache-dir"]);
     // Nothing is built here: what has no package for this machine is an error that says so.

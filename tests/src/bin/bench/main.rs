@@ -2,8 +2,9 @@
 //! filter before packets that it sends, in network namespaces of their own. What a figure has to be is not
 //! known here.
 //!
-//! `bench FILE quick|full ROW...` writes a line of JSON per sample into FILE, and fails on a wrong byte, a
-//! wrong verdict, or a peer that does not run. `PORTCULLIS_BIN` is the daemon.
+//! `bench FILE quick|full all|PEER,... ROW...` writes a line of JSON per sample into FILE, and fails on a wrong
+//! byte, a wrong verdict, or a peer that does not run. `PORTCULLIS_BIN` is the daemon, `PORTCULLIS_PEERS` the
+//! folder of relays that are no packages. `bench splice PORT` is a relay itself, see `relay/splice.rs`.
 
 mod content;
 mod cores;
@@ -17,18 +18,26 @@ use std::fs::File;
 use std::io::Write;
 
 use portcullis_tests::namespace::in_namespace;
+use relay::splice;
 use rows::Scale;
 use serde_json::json;
 
 fn main() {
-    let mut words = std::env::args().skip(1);
-    let (Some(file), Some(scale)) = (words.next(), words.next()) else {
-        panic!("usage: bench FILE quick|full ROW...");
-    };
+    let words: Vec<_> = std::env::args().skip(1).collect();
+    match &words.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        [splice::WORD, console] => splice::serve(console.parse().expect("a port")),
+        [file, scale, peers, rows @ ..] => measure(file, scale, peers, rows),
+        _ => panic!("usage: bench FILE quick|full all|PEER,... ROW..."),
+    }
+}
+
+fn measure(file: &str, scale: &str, wished: &str, rows: &[&str]) {
     let scale = if scale == "quick" { Scale::quick() } else { Scale::full() };
-    let mut out = File::create(&file).unwrap_or_else(|error| panic!("{file}: {error}"));
-    for row in words {
-        let peers = rows::peers(&row).unwrap_or_else(|| panic!("no row {row}"));
+    let is_wished = |peer: &str| wished == "all" || wished.split(',').any(|wish| wish == peer);
+    let mut out = File::create(file).unwrap_or_else(|error| panic!("{file}: {error}"));
+    for row in rows {
+        let mut peers = rows::peers(row).unwrap_or_else(|| panic!("no row {row}"));
+        peers.retain(|(peer, _)| is_wished(peer));
         // Interleaved, so that what disturbs the machine for a while disturbs all alike.
         for repeat in 1..=scale.repeats {
             for (peer, sample) in &peers {

@@ -17,7 +17,7 @@ use std::time::Instant;
 use portcullis_tests::namespace::{HERE, Neighbour};
 
 use crate::cores::Cores;
-use crate::rows::{Figures, Scale};
+use crate::rows::{Figures, Peer, Scale};
 use crate::usage::median;
 use gate::{Gate, Start};
 use iptables::{Legacy, Nft};
@@ -32,11 +32,8 @@ pub const LAST: u16 = 15_000;
 /// How many brokers are open.
 const SIZES: [u16; 4] = [0, 100, 1_000, 5_000];
 
-/// Takes a sample of one peer.
-type Take = fn(&Scale) -> Figures;
-
 /// All that decide by port, ours first, and how a sample of each is taken.
-pub const PEERS: [(&str, Take); 7] = [
+pub const PEERS: [Peer; 7] = [
     ("portcullis", |scale| {
         [test_run::tc(scale), packets_and_changes(ours::tc, scale), goodput::ours(scale)].concat()
     }),

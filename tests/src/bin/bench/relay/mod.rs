@@ -1,12 +1,19 @@
 //! The relays that are measured, one file each. A peer is a file and a line of [`RELAYS`].
 
+mod direct;
+mod haproxy;
 pub mod portcullis;
-mod websockify;
+pub mod single;
+pub mod splice;
+pub mod websockify;
+mod websockify_py;
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use portcullis_tests::{PATIENCE, target};
+use rustls::ClientConfig;
 
 /// How a relay is started in front of the console at a port of loopback.
 pub struct Entry {
@@ -14,15 +21,33 @@ pub struct Entry {
     pub name: &'static str,
     /// Starts it; it ends when the value is dropped.
     pub start: fn(console: u16) -> Box<dyn Relay>,
+    /// The rows it is part of.
+    pub rows: &'static [&'static str],
     /// How many idle sessions it can be given on one machine.
     pub sessions_max: u64,
 }
 
+/// What a relay of sessions does.
+const ALL: &[&str] = &["bulk-down", "bulk-up", "both", "small", "rtt", "connect", "idle", "slow"];
+/// All that TLS changes.
+const TLS: &[&str] = &["bulk-down", "bulk-up", "both", "small", "rtt", "connect", "idle"];
+/// What a relay of two threads per session is a limit for.
+const BYTES: &[&str] = &["bulk-down", "bulk-up", "both", "small"];
+/// What is measured at the ends.
+const ENDS: &[&str] = &["rtt", "slow"];
+
+/// Of a relay with a process for each session, of three MiB.
+const PROCESSES: u64 = 100;
+
 /// All of them, ours first.
-pub const RELAYS: [Entry; 2] = [
-    Entry { name: "portcullis", start: portcullis::start, sessions_max: u64::MAX },
-    // A process each, of three MiB.
-    Entry { name: "websockify", start: websockify::start, sessions_max: 100 },
+pub const RELAYS: [Entry; 7] = [
+    Entry { name: "portcullis", start: portcullis::start, rows: ALL, sessions_max: u64::MAX },
+    Entry { name: "portcullis-tls", start: portcullis::start_tls, rows: TLS, sessions_max: u64::MAX },
+    Entry { name: "websockify", start: websockify::start, rows: ALL, sessions_max: PROCESSES },
+    Entry { name: "websockify-py", start: websockify_py::start, rows: ALL, sessions_max: PROCESSES },
+    Entry { name: "haproxy", start: haproxy::start, rows: ALL, sessions_max: u64::MAX },
+    Entry { name: "splice", start: splice::start, rows: BYTES, sessions_max: PROCESSES },
+    Entry { name: "direct", start: direct::start, rows: ENDS, sessions_max: u64::MAX },
 ];
 
 /// A relay that runs.
@@ -33,18 +58,42 @@ pub trait Relay {
     /// A way for one more session: where, and its ticket.
     fn door(&mut self) -> (SocketAddr, Option<String>);
 
-    /// Opens a console as its operator does, and says how long it took until a client could connect.
-    fn open(&mut self) -> Duration;
+    /// Ways for so many more sessions.
+    fn doors(&mut self, count: usize) -> Vec<(SocketAddr, Option<String>)> {
+        (0..count).map(|_| self.door()).collect()
+    }
 
-    /// Opens `count` consoles, or what is left of them while nobody uses them.
-    fn fill(&mut self, count: usize);
+    /// What its clients speak.
+    fn wire(&self) -> Wire {
+        Wire::Plain
+    }
+}
+
+/// What a client speaks.
+#[derive(Clone)]
+pub enum Wire {
+    /// WebSocket on TCP.
+    Plain,
+    /// WebSocket on TLS.
+    Tls(Arc<ClientConfig>),
+    /// Bytes on TCP.
+    Raw,
+}
+
+/// Where programs are that no package of the distribution brings: `PORTCULLIS_PEERS`.
+///
+/// # Panics
+/// It is not said.
+fn installed(program: &str) -> std::path::PathBuf {
+    let folder = std::env::var_os("PORTCULLIS_PEERS").expect("PORTCULLIS_PEERS");
+    std::path::Path::new(&folder).join(program)
 }
 
 /// Connects as soon as somebody listens.
 ///
 /// # Panics
 /// Nobody does.
-fn reach(endpoint: SocketAddr) {
+pub fn reach(endpoint: SocketAddr) {
     let began = Instant::now();
     while target::connect(endpoint, PATIENCE).is_err() {
         assert!(began.elapsed() < PATIENCE, "nobody listens on {endpoint}");

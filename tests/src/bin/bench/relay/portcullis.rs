@@ -2,12 +2,12 @@
 
 use std::net::SocketAddr;
 use std::thread;
-use std::time::{Duration, Instant};
 
 use portcullis_tests::gateway::{ADDRESS, Api, Broker, Gateway};
+use portcullis_tests::tls::Authority;
 use serde_json::json;
 
-use super::{Relay, reach};
+use super::{Relay, Wire};
 
 const INSTANCE: &str = "i-bench";
 /// Who open brokers at once where it is not the time of one that counts.
@@ -18,15 +18,33 @@ pub struct Portcullis {
     /// The daemon.
     pub gateway: Gateway,
     api: Api,
+    wire: Wire,
     _folder: tempfile::TempDir,
 }
 
 /// On loopback.
 pub fn start(console: u16) -> Box<dyn Relay> {
-    Box::new(Portcullis::at(ADDRESS, "ebpf", console))
+    Box::new(Portcullis::new(console))
+}
+
+/// The same for clients of TLS.
+pub fn start_tls(console: u16) -> Box<dyn Relay> {
+    let folder = tempfile::tempdir().expect("a folder");
+    let authority = Authority::new(folder.path());
+    let lines = authority.issue(&[ADDRESS]);
+    let wire = Wire::Tls(authority.client(rustls::ALL_VERSIONS));
+    Box::new(Portcullis::with(folder, ADDRESS, "ebpf", &lines.each_ref().map(String::as_str), console, wire))
 }
 
 impl Portcullis {
+    /// Starts one on loopback, in front of the console at that port.
+    ///
+    /// # Panics
+    /// It does not become ready.
+    pub fn new(console: u16) -> Self {
+        Self::at(ADDRESS, "ebpf", console)
+    }
+
     /// Starts one on `address` with `filter.backend = backend`, in front of the console at that port of
     /// loopback.
     ///
@@ -34,13 +52,25 @@ impl Portcullis {
     /// It does not become ready.
     pub fn at(address: &str, backend: &str, console: u16) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
+        Self::with(folder, address, backend, &[], console, Wire::Plain)
+    }
+
+    fn with(
+        folder: tempfile::TempDir,
+        address: &str,
+        backend: &str,
+        lines: &[&str],
+        console: u16,
+        wire: Wire,
+    ) -> Self {
         // The bench's client answers no ping, thousands of sessions take a while to open, and all of them
         // come from one source.
         let more = ["broker.ttl_s = 86400", "session.peer_timeout_s = 3600", "filter.source_per_s = 0"];
+        let more = [&more, lines].concat();
         let gateway = Gateway::start_by(folder.path(), &[address], backend, &more, |command, _| command);
         gateway.add_instance(INSTANCE, console);
         let api = gateway.api().clone().kept();
-        Self { gateway, api, _folder: folder }
+        Self { gateway, api, wire, _folder: folder }
     }
 
     /// Opens a broker of its own.
@@ -56,12 +86,16 @@ impl Portcullis {
     /// # Panics
     /// The daemon refuses one.
     pub fn brokers(&self, count: usize) -> Vec<Broker> {
-        // Several at a time share a commit.
+        self.create_many(count, false)
+    }
+
+    /// Several at a time share a commit.
+    fn create_many(&self, count: usize, reuse: bool) -> Vec<Broker> {
         thread::scope(|scope| {
             let open = |caller| {
                 let api = self.gateway.api().clone().kept();
                 let share = (count + caller) / CALLERS;
-                scope.spawn(move || (0..share).map(|_| create(&api, false)).collect::<Vec<_>>())
+                scope.spawn(move || (0..share).map(|_| create(&api, reuse)).collect::<Vec<_>>())
             };
             let callers: Vec<_> = (0..CALLERS).map(open).collect();
             callers.into_iter().flat_map(|caller| caller.join().expect("opens its share")).collect()
@@ -76,23 +110,24 @@ fn create(api: &Api, reuse: bool) -> Broker {
     Broker::read(answer)
 }
 
+fn door(broker: Broker) -> (SocketAddr, Option<String>) {
+    (broker.endpoint, Some(broker.token))
+}
+
 impl Relay for Portcullis {
     fn id(&self) -> u32 {
         self.gateway.id()
     }
 
     fn door(&mut self) -> (SocketAddr, Option<String>) {
-        let broker = create(&self.api, true);
-        (broker.endpoint, Some(broker.token))
+        door(create(&self.api, true))
     }
 
-    fn open(&mut self) -> Duration {
-        let began = Instant::now();
-        reach(self.broker().endpoint);
-        began.elapsed()
+    fn doors(&mut self, count: usize) -> Vec<(SocketAddr, Option<String>)> {
+        self.create_many(count, true).into_iter().map(door).collect()
     }
 
-    fn fill(&mut self, count: usize) {
-        drop(self.brokers(count));
+    fn wire(&self) -> Wire {
+        self.wire.clone()
     }
 }
