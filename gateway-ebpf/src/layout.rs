@@ -8,24 +8,25 @@ use core::net::{IpAddr, Ipv6Addr, SocketAddr};
 #[cfg(doc)]
 use crate::rate;
 
+pub use bounds::{Bounds, BoundsWords};
 pub use counts::{Counts, CountsWords};
 pub use slot::{ANYWHERE, DRAINING, EXCLUDED, OPEN, Prefix, Slot, SlotWords};
 
 pub use crate::rate::{Limit, Limits, LimitsWords};
 
+mod bounds;
 mod counts;
 mod slot;
 
 /// Version of everything in this file. Pins of another version are never mixed with ours.
-pub const LAYOUT_VERSION: u32 = 2;
+pub const LAYOUT_VERSION: u32 = 3;
 
 /// Hash, [`BrokerKey`] to [`Slot`]: the open brokers, read by filter and steering.
 pub const BROKERS: &str = "BROKERS";
 /// Hash, [`Address`] to [`PortRange`]: the broker addresses, and which of their ports are judged.
 pub const ADDRESSES: &str = "ADDRESSES";
-/// Array of one [`PortRange`]: the ports of all ranges in [`ADDRESSES`] and perhaps some between them. What goes to
-/// no port of it needs no look-up.
-pub const PORTS: &str = "PORTS";
+/// Array of one [`Bounds`] of [`ADDRESSES`]: what is outside of them needs no look-up.
+pub const BOUNDS: &str = "BOUNDS";
 /// Per-CPU array of `u64`, index `Verdict as u32`: packets by verdict.
 pub const VERDICTS: &str = "VERDICTS";
 /// Array, index [`Slot::place`] to [`Counts`]: new connections of each broker.

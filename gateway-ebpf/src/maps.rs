@@ -7,8 +7,8 @@ use aya_ebpf::{
 };
 use portcullis_ebpf::{
     layout::{
-        Address, BrokerKey, Counts, Limits, MAX_ADDRESSES, MAX_BROKERS, MAX_CORES, MAX_SOURCES, PortRange,
-        Slot,
+        Address, Bounds, BrokerKey, Counts, Limits, MAX_ADDRESSES, MAX_BROKERS, MAX_CORES, MAX_SOURCES,
+        PortRange, Slot,
     },
     rate::{Limit, source},
     verdict::{Tables, Verdict},
@@ -19,7 +19,7 @@ static BROKERS: HashMap<BrokerKey, Slot, MAX_BROKERS> = HashMap::new();
 #[btf_map]
 static ADDRESSES: HashMap<Address, PortRange, MAX_ADDRESSES> = HashMap::new();
 #[btf_map]
-static PORTS: Array<PortRange, 1> = Array::new();
+static BOUNDS: Array<Bounds, 1> = Array::new();
 #[btf_map]
 static VERDICTS: PerCpuArray<u64, { Verdict::ALL.len() }> = PerCpuArray::new();
 #[btf_map]
@@ -37,8 +37,8 @@ pub struct Kernel;
 
 impl Tables for Kernel {
     #[inline(always)]
-    fn may_be_judged(&self, port: u16) -> bool {
-        PORTS.get(0).is_some_and(|ports| ports.contains(port))
+    fn may_be_judged(&self, address: &Address, port: u16) -> bool {
+        BOUNDS.get(0).is_some_and(|bounds| bounds.may_hold(address, port))
     }
 
     #[inline(always)]

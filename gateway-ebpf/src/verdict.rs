@@ -47,9 +47,8 @@ impl Verdict {
 
 /// What the rule looks up: maps and the clock in the kernel, plain values in tests.
 pub trait Tables {
-    /// Whether `port` is a broker port of any address, or close to one: cheap, so that most packets need
-    /// nothing more.
-    fn may_be_judged(&self, port: u16) -> bool;
+    /// Whether `address` and `port` may be a broker's: cheap, so that most packets need nothing more.
+    fn may_be_judged(&self, address: &Address, port: u16) -> bool;
     /// The broker ports of `address`; `None` where it is not a broker address.
     fn range(&self, address: &Address) -> Option<PortRange>;
     /// The slot of a broker.
@@ -72,7 +71,7 @@ pub trait Tables {
 #[inline(always)]
 pub fn judge(segment: Option<Segment>, tables: &impl Tables) -> Verdict {
     let Some(segment) = segment else { return Verdict::NotJudged };
-    if segment.flags & (ACK | RST) != 0 || !tables.may_be_judged(segment.port) {
+    if segment.flags & (ACK | RST) != 0 || !tables.may_be_judged(&segment.address, segment.port) {
         return Verdict::NotJudged;
     }
     match tables.range(&segment.address) {

@@ -26,6 +26,7 @@ use crate::control::events::{Event, Events};
 use crate::control::inventory::Inventory;
 use crate::control::lifecycle::{Lifecycle, Parts, Times};
 use crate::control::store::{Store, WallTime};
+use crate::descriptors;
 use crate::kernel::address::Addresses;
 use crate::kernel::filter::Gate;
 use crate::metrics::Metrics;
@@ -62,7 +63,10 @@ const REMEMBER: Duration = Duration::from_secs(24 * 60 * 60);
 pub fn run(config: Config) -> anyhow::Result<()> {
     // Whatever is written is for the daemon's user alone.
     nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o077));
-    raise_descriptor_limit();
+    // Each session takes two.
+    if let Err(error) = descriptors::raise_limit() {
+        warn!(%error, "descriptor limit not raised");
+    }
     // The control side has a runtime of its own: no session ever waits behind a request.
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
@@ -337,15 +341,5 @@ async fn housekeeping(
                 }
             }
         }
-    }
-}
-
-/// Each session takes two descriptors.
-fn raise_descriptor_limit() {
-    use nix::sys::resource::{Resource, getrlimit, setrlimit};
-    let raised = getrlimit(Resource::RLIMIT_NOFILE)
-        .and_then(|(_, hard)| setrlimit(Resource::RLIMIT_NOFILE, hard, hard));
-    if let Err(error) = raised {
-        warn!(%error, "descriptor limit not raised");
     }
 }

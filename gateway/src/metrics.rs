@@ -55,6 +55,11 @@ struct SpeaksAndEnd {
     end: &'static str,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct CoreLabel {
+    core: u64,
+}
+
 /// Upper bounds of the histogram's buckets: a map update and a commit take milliseconds, a disk that is
 /// busy takes seconds.
 const OPEN_SECONDS: [f64; 12] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0];
@@ -64,6 +69,7 @@ const OPEN_SECONDS: [f64; 12] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0
 pub struct Metrics {
     sessions: Family<Speaks, Counter>,
     session_ends: Family<SpeaksAndEnd, Counter>,
+    core_connections: Family<CoreLabel, Gauge>,
     connections: Gauge,
     connections_begun: Counter,
     connection_ends: Family<EndLabel, Counter>,
@@ -85,6 +91,7 @@ impl Metrics {
         let metrics = Self {
             sessions: Family::default(),
             session_ends: Family::default(),
+            core_connections: Family::default(),
             connections: Gauge::default(),
             connections_begun: Counter::default(),
             connection_ends: Family::default(),
@@ -127,6 +134,11 @@ impl Metrics {
     /// A session is over: nobody comes back to it. `end` is how its last connection ended.
     pub fn session_ended(&self, protocol: Protocol, end: &'static str) {
         self.session_ends.get_or_create(&SpeaksAndEnd { protocol: protocol.name(), end }).inc();
+    }
+
+    /// The open connections of a relay core.
+    pub fn core(&self, core: usize) -> Gauge {
+        self.core_connections.get_or_create_owned(&CoreLabel { core: core as u64 })
     }
 
     /// A connection came in.
@@ -258,6 +270,8 @@ impl Metrics {
         registry.register("sessions", "Sessions that began, by protocol", self.sessions.clone());
         let help = "Sessions that are over, by protocol and by how their last connection ended";
         registry.register("session_ends", help, self.session_ends.clone());
+        let help = "Open connections to broker ports, let in or not yet, by relay core";
+        registry.register("core_connections", help, self.core_connections.clone());
         registry.register("connections_active", "Connections of sessions that run", self.connections.clone());
         let help = "Connections of sessions that began";
         registry.register("connections", help, self.connections_begun.clone());

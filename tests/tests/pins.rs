@@ -93,7 +93,7 @@ fn whoever_may_open_brokers_may_not_touch_the_filter() {
         let scene = Scene::new(&[]);
         scene.load();
         let version = scene.version();
-        for name in ["tc-1", "steer", "ADDRESSES", "PORTS"] {
+        for name in ["tc-1", "steer", "ADDRESSES", "BOUNDS"] {
             let mode = fs::metadata(version.join(name)).expect("a pin").permissions().mode() & 0o777;
             assert_eq!(mode, 0o600, "{name}");
         }

@@ -8,9 +8,9 @@ use aya::{Ebpf, EbpfLoader};
 use portcullis::kernel::filter::Deadline;
 use portcullis::kernel::object::object;
 use portcullis_ebpf::layout::{
-    ADDRESSES, ANYWHERE, Address, BROKERS, BrokerKey, BrokerKeyWords, COUNTS, Counts, CountsWords, DRAINING,
-    FILTER_TC, FILTER_XDP, LIMITS, Limit, Limits, LimitsWords, OPEN, PORTS, PortRange, Prefix, Slot,
-    SlotWords, VERDICTS, address,
+    ADDRESSES, ANYWHERE, Address, BOUNDS, BROKERS, Bounds, BoundsWords, BrokerKey, BrokerKeyWords, COUNTS,
+    Counts, CountsWords, DRAINING, FILTER_TC, FILTER_XDP, LIMITS, Limit, Limits, LimitsWords, OPEN,
+    PortRange, Prefix, Slot, SlotWords, VERDICTS, address,
 };
 use portcullis_ebpf::verdict::Verdict;
 use portcullis_tests::frames::{
@@ -43,18 +43,19 @@ impl Bench {
     fn new() -> Self {
         let mut programs =
             EbpfLoader::new().map_max_entries(BROKERS, 64).load(object()).expect("the object loads");
-        let range = PortRange { first: 10_000, last: 15_000 }.to_words();
+        let range = PortRange { first: 10_000, last: 15_000 };
+        let judged = [V4, V6].map(|ip| address(ip.parse().expect("an address")));
         let mut addresses: HashMap<MapData, Address, [u16; 2]> =
             programs.take_map(ADDRESSES).expect("the map").try_into().expect("its kind");
         let mut brokers: HashMap<MapData, BrokerKeyWords, SlotWords> =
             programs.take_map(BROKERS).expect("the map").try_into().expect("its kind");
-        let mut ports: Array<MapData, [u16; 2]> =
-            programs.take_map(PORTS).expect("the map").try_into().expect("its kind");
-        ports.set(0, range, 0).expect("sets");
+        let mut bounds: Array<MapData, BoundsWords> =
+            programs.take_map(BOUNDS).expect("the map").try_into().expect("its kind");
+        bounds.set(0, Bounds::new(range, judged).to_words(), 0).expect("sets");
         let ahead = Deadline::after(std::time::Duration::from_secs(3600)).expect("a clock").0;
         for ip in [V4, V6] {
             let ip = ip.parse().expect("an address");
-            addresses.insert(address(ip), range, 0).expect("inserts");
+            addresses.insert(address(ip), range.to_words(), 0).expect("inserts");
             let (network, len) = CLIENTS[usize::from(ip.is_ipv6())];
             let clients = Prefix::new(network.parse().expect("an address"), len);
             for (port, state, deadline_ns, client) in [
@@ -139,6 +140,13 @@ fn to(ip: &str, port: u16) -> SocketAddr {
     SocketAddr::new(ip.parse().expect("an address"), port)
 }
 
+/// An address that is not [`V4`], and has its bit in [`Bounds`].
+fn twin() -> String {
+    let bounds = Bounds::new(PortRange { first: 0, last: 0 }, [address(V4.parse().expect("an address"))]);
+    let mut others = (0..=255).map(|host| IpAddr::from([10, 78, 0, host]));
+    others.find(|ip| bounds.may_hold(&address(*ip), 0)).expect("one of them has").to_string()
+}
+
 #[test]
 fn new_connections_to_broker_ports_are_judged() {
     if !require::kernel() {
@@ -178,6 +186,7 @@ fn what_is_not_ours_passes() {
         ("port below", tcp(to(V4, 9_999), SYN)),
         ("port above", tcp(to(V6, 15_001), SYN)),
         ("another address", tcp(to("10.77.0.3", CLOSED_PORT), SYN)),
+        ("another address that may be ours at first sight", tcp(to(&twin(), CLOSED_PORT), SYN)),
         ("another address, v6", tcp(to("fd00:77::3", CLOSED_PORT), SYN)),
         ("an IPv4 address in an IPv6 packet", tcp(to("::10.77.0.1", CLOSED_PORT), SYN)),
         ("UDP", udp(to(V4, CLOSED_PORT))),

@@ -8,8 +8,8 @@ use aya::maps::{Array, HashMap, MapData};
 use aya::programs::{Program, SchedClassifier, Xdp};
 use aya::{Ebpf, EbpfLoader};
 use portcullis_ebpf::layout::{
-    ADDRESSES, Address, BROKERS, CORES, COUNTS, FILTER_TC, FILTER_XDP, LIMITS, LISTENERS, Limits,
-    MAX_ADDRESSES, PORTS, PortRange, SOURCES, VERDICTS, address, ip_address,
+    ADDRESSES, Address, BOUNDS, BROKERS, Bounds, BoundsWords, CORES, COUNTS, FILTER_TC, FILTER_XDP, LIMITS,
+    LISTENERS, Limits, MAX_ADDRESSES, PortRange, SOURCES, VERDICTS, address, ip_address,
 };
 
 use super::filter::FilterError;
@@ -20,7 +20,7 @@ use super::hook::Hook;
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/portcullis.bpf.o"));
 
 /// All maps of the object.
-pub const MAPS: [&str; 9] = [BROKERS, ADDRESSES, PORTS, VERDICTS, COUNTS, SOURCES, LIMITS, LISTENERS, CORES];
+pub const MAPS: [&str; 9] = [BROKERS, ADDRESSES, BOUNDS, VERDICTS, COUNTS, SOURCES, LIMITS, LISTENERS, CORES];
 
 /// The kernel object that is loaded; empty if this build has none.
 pub fn object() -> &'static [u8] {
@@ -93,9 +93,11 @@ pub fn open(plan: &Plan, pins: Option<&Path>) -> Result<Ebpf, FilterError> {
 /// The kernel refused one.
 pub fn set_addresses(maps: &mut impl Maps, plan: &Plan) -> Result<(), FilterError> {
     let mut addresses: HashMap<MapData, Address, [u16; 2]> = take(maps, ADDRESSES)?;
-    let range = PortRange { first: *plan.range.start(), last: *plan.range.end() }.to_words();
-    let mut ports: Array<MapData, [u16; 2]> = take(maps, PORTS)?;
-    ports.set(0, range, 0).map_err(|error| FilterError::new(format!("map {PORTS}: update"), error))?;
+    let range = PortRange { first: *plan.range.start(), last: *plan.range.end() };
+    let mut bounds: Array<MapData, BoundsWords> = take(maps, BOUNDS)?;
+    let words = Bounds::new(range, plan.addresses.iter().map(|ip| address(*ip))).to_words();
+    bounds.set(0, words, 0).map_err(|error| FilterError::new(format!("map {BOUNDS}: update"), error))?;
+    let range = range.to_words();
     for ip in &plan.addresses {
         addresses
             .insert(address(*ip), range, 0)

@@ -15,7 +15,7 @@ pub const READ_MIN: usize = 16 * 1024;
 pub const HEADROOM: usize = 64;
 const _: () = assert!(HEADROOM >= SERVER_HEADER_LEN);
 /// Free buffers that a core keeps; more are given back to the allocator.
-const KEPT: usize = 16;
+const KEPT: usize = 8;
 
 thread_local! {
     static POOL: RefCell<Vec<Place>> = const { RefCell::new(Vec::new()) };

@@ -11,6 +11,7 @@ use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use prometheus_client::metrics::gauge::Gauge;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::task::{LocalSet, spawn_local};
 use tokio::time::{Interval, interval, timeout};
@@ -55,8 +56,9 @@ pub fn start(count: usize, shared: &Arc<Shared>) -> io::Result<(Cores, Threads)>
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let (sender, listeners) = mpsc::unbounded_channel();
         let (shared, stop) = (shared.clone(), stop.subscribe());
+        let connections = shared.metrics.core(index);
         let run = move || {
-            LocalSet::new().block_on(&runtime, run(listeners, shared, stop));
+            LocalSet::new().block_on(&runtime, run(listeners, shared, connections, stop));
             // A name look-up that hangs must not hold the stop up.
             runtime.shutdown_background();
         };
@@ -109,15 +111,18 @@ pub struct Vital {
 type Moving = (Rc<Vital>, Arc<Session>);
 
 /// The connections of one core.
-#[derive(Default)]
 pub struct Live {
-    connections: Cell<usize>,
+    connections: Gauge,
     none_left: Notify,
     moving: RefCell<HashMap<u64, Moving>>,
     next: Cell<u64>,
 }
 
 impl Live {
+    fn new(connections: Gauge) -> Self {
+        Self { connections, none_left: Notify::new(), moving: RefCell::default(), next: Cell::new(0) }
+    }
+
     /// Counts the connection, adds up its bytes and looks at its clock, until the value is dropped.
     pub fn count<'a>(
         &'a self,
@@ -176,9 +181,10 @@ const REPORT: Duration = Duration::from_secs(1);
 async fn run(
     mut listeners: mpsc::UnboundedReceiver<NewListener>,
     shared: Arc<Shared>,
+    connections: Gauge,
     mut stop: watch::Receiver<Option<Duration>>,
 ) {
-    let live = Rc::new(Live::default());
+    let live = Rc::new(Live::new(connections));
     let mut report = interval(REPORT);
     let mut tick = shared.pace.tick().map(interval);
     let grace = loop {
@@ -214,7 +220,7 @@ fn listen(new: NewListener, shared: &Arc<Shared>, live: &Rc<Live>, stop: watch::
         let Ok(listener) = tokio::net::TcpListener::from_std(new.listener) else { return };
         let arrived = |stream, client| {
             let (shared, live, mut stop) = (shared.clone(), live.clone(), stop.clone());
-            live.connections.set(live.connections.get() + 1);
+            live.connections.inc();
             let departure = Departure(live.clone());
             spawn_local(async move {
                 let _departure = departure;
@@ -238,9 +244,8 @@ struct Departure(Rc<Live>);
 
 impl Drop for Departure {
     fn drop(&mut self) {
-        let left = self.0.connections.get() - 1;
-        self.0.connections.set(left);
-        if left == 0 {
+        // The gauge said one more, of which this was the last.
+        if self.0.connections.dec() == 1 {
             self.0.none_left.notify_waiters();
         }
     }

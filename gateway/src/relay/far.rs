@@ -9,6 +9,7 @@ use tracing::info;
 
 use crate::broker::passwords::{Passwords, Turn};
 use crate::broker::{LastRefusal, Protocol, Refusal, Secret, Target};
+use crate::descriptors;
 
 use super::console::vnc::{self, Fronted, VncError};
 use super::socket;
@@ -67,7 +68,7 @@ impl Reach {
     /// Dials `target` for somebody who showed a ticket, or did not. `broker_id` is for the log.
     ///
     /// # Errors
-    /// [`Refusal::TargetRefused`], [`Refusal::TargetTimeout`]; [`Refusal::TargetNotVnc`],
+    /// [`Refusal::TargetRefused`], [`Refusal::TargetTimeout`], [`Refusal::Full`]; [`Refusal::TargetNotVnc`],
     /// [`Refusal::TargetSecurity`] and [`Refusal::TargetPassword`] where the gateway authenticates.
     pub async fn far(&self, target: &Target, ticket: bool, broker_id: &str) -> Result<Far, Refused> {
         // The secret is used for who showed a ticket, and for nobody else.
@@ -85,10 +86,14 @@ impl Reach {
         let stream = self.destinations.dial(target, self.within).await.map_err(|error| {
             info!(broker_id, %error, "target not reached");
             match error {
+                DialError::Refused { source, .. } if descriptors::is_want(&source) => Refusal::Full,
                 DialError::TimedOut { .. } => Refusal::TargetTimeout,
                 DialError::Refused { .. } | DialError::NotAllowed { .. } => Refusal::TargetRefused,
             }
         })?;
+        if descriptors::is_of_reserve(&stream) {
+            return Err(Refusal::Full);
+        }
         // A connection that ended already is noticed at its first read.
         let _ = socket::prepare(&stream, self.peer);
         Ok(stream)

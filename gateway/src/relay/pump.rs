@@ -171,6 +171,9 @@ impl<C: Leg, T: Leg> Pump<C, T> {
             if !self.deaf {
                 let written = self.inbox.poll_write(&mut self.target, cx);
                 pulse.target_stuck.set(written.is_pending());
+                if written.is_pending() {
+                    self.up.waits();
+                }
                 // A target that takes nothing more may still have something to say: what the client sends is
                 // dropped from then on, and `poll_down` meets the target's end.
                 self.deaf = ready!(written).is_err();
@@ -217,6 +220,9 @@ impl<C: Leg, T: Leg> Pump<C, T> {
     ) -> Poll<Result<End, RelayError>> {
         loop {
             let flushed = self.outbox.poll_flush(&mut self.client, &pulse.client_stuck, cx);
+            if flushed.is_pending() {
+                self.down.waits();
+            }
             ready!(flushed).map_err(RelayError::Client)?;
             if let Some((opcode, payload)) = self.mail.take() {
                 self.outbox = Outbox::control(opcode, &payload);
@@ -313,8 +319,12 @@ fn poll_turn(left: usize, cx: &Context<'_>) -> Poll<()> {
 }
 
 /// How many bytes the next read of a direction may bring: twice as many after one that brought all it could,
-/// half after one that brought little.
+/// half after one that brought little, and no more than [`STRIDE_LONG`] behind one that has to wait: thousands
+/// of slow sessions are not to hold much each, and what their users see is to be fresh.
 struct Stride(usize);
+
+/// From here on it pays to set a pipe up.
+const STRIDE_LONG: usize = 64 * 1024;
 
 impl Default for Stride {
     fn default() -> Self {
@@ -331,9 +341,14 @@ impl Stride {
         }
     }
 
+    /// What was read has to wait.
+    fn waits(&mut self) {
+        self.0 = self.0.min(STRIDE_LONG);
+    }
+
     /// Whether so much comes that it pays to set a pipe up for it.
     const fn is_long(&self) -> bool {
-        self.0 > READ_MAX / 2
+        self.0 >= STRIDE_LONG
     }
 }
 

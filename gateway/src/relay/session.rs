@@ -19,6 +19,7 @@ use crate::broker::table::Table;
 use crate::broker::ticket::{Claim, Token};
 use crate::broker::web_origin::WebOrigin;
 use crate::broker::{Broker, Desk, Refusal, Stop, canonical};
+use crate::descriptors;
 use crate::metrics::Metrics;
 use crate::web::{self, Site};
 
@@ -128,7 +129,11 @@ impl Arrival {
         let _ = socket::prepare(&stream, shared.pace.peer);
         let mut stopping = pin!(stopping);
         // Counted to the end of the way in.
-        let handshake = shared.sources.handshake(client.ip());
+        let handshake = if descriptors::is_of_reserve(&stream) {
+            Err(Refusal::Full)
+        } else {
+            shared.sources.handshake(client.ip())
+        };
         let received = match &handshake {
             Ok(_) => stream::receive(stream, &shared.tls, shared.head.first_byte, &mut stopping).await,
             Err(refusal) => Err(NoStream::Refused(*refusal, Some(stream))),

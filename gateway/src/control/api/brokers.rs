@@ -15,7 +15,7 @@ use super::wire::{BrokerView, CreateBroker, CreatedBroker, PageOf, PageQuery};
 problems!(
     /// Of `POST /v1/brokers`.
     CreateProblems: BadRequest, NoInstance, BadInstance, InstanceChanged, TooLarge, NotJson, Slow, NotOpened,
-    NoFreePort, StoreUnavailable, Stopping,
+    NoFreePort, StoreUnavailable, Stopping, Full,
 );
 problems!(
     /// Of the list.

@@ -42,11 +42,13 @@ pub enum Code {
     NoFreePort,
     /// The daemon stops.
     Stopping,
+    /// Descriptors or memory have run out.
+    Full,
 }
 
 impl Code {
     /// All of them: name, HTTP status, and `ret_code` of action-style answers.
-    pub const ALL: [(Self, &'static str, u16, u16); 19] = [
+    pub const ALL: [(Self, &'static str, u16, u16); 20] = [
         (Self::BadRequest, "bad_request", 400, 1100),
         (Self::NotJson, "not_json", 415, 1101),
         (Self::NotForm, "not_form", 415, 1102),
@@ -66,6 +68,7 @@ impl Code {
         (Self::StoreUnavailable, "store_unavailable", 503, 5100),
         (Self::NoFreePort, "no_free_port", 503, 5200),
         (Self::Stopping, "stopping", 503, 5300),
+        (Self::Full, "full", 503, 5400),
     ];
 
     const fn row(self) -> (&'static str, u16, u16) {

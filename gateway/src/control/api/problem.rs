@@ -15,6 +15,7 @@ use crate::broker::allocator::NoFreePort;
 use crate::control::inventory::InventoryError;
 use crate::control::lifecycle::OpenError;
 use crate::control::store::StoreError;
+use crate::descriptors;
 
 use super::code::Code;
 
@@ -209,6 +210,9 @@ impl From<OpenError> for Problem {
             }
             OpenError::Changed => Self::new(Code::InstanceChanged, error.to_string()),
             OpenError::Stopping => Self::new(Code::Stopping, error.to_string()),
+            OpenError::Listen { cause, .. } if descriptors::is_want(&cause) => {
+                Self::new(Code::Full, "the gateway has no descriptor left for a broker")
+            }
             OpenError::Listen { .. } | OpenError::Filter(_) | OpenError::Random(_) => {
                 tracing::error!(%error, "broker not opened");
                 Self::new(Code::NotOpened, error.to_string())

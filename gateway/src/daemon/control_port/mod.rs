@@ -81,6 +81,7 @@ impl ControlPort {
         let Self { listener, tls, request, connections } = self;
         // Dropped with this future, it ends those who are still there.
         let mut clients = JoinSet::new();
+        let mut failing = false;
         loop {
             let has_room = clients.len() < connections;
             tokio::select! {
@@ -89,11 +90,15 @@ impl ControlPort {
                 Some(_) = clients.join_next() => {}
                 arrival = listener.accept(), if has_room => match arrival {
                     Ok(arrival) => {
+                        failing = false;
                         let (tls, routes, stop) = (tls.clone(), routes.clone(), stop.clone());
                         clients.spawn(connection::serve(arrival, tls, routes, request, stop));
                     }
                     Err(error) => {
-                        warn!(%error, "a client of API or metrics was not accepted");
+                        // Said once, until it goes on.
+                        if !std::mem::replace(&mut failing, true) {
+                            warn!(%error, "clients of API or metrics are not accepted");
+                        }
                         sleep(PAUSE).await;
                     }
                 },

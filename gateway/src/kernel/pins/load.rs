@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use aya::Ebpf;
 use aya::maps::{HashMap, MapData};
 use aya::programs::links::{FdLink, PinnedLink};
-use portcullis_ebpf::layout::{ADDRESSES, BROKERS, BrokerKeyWords, PORTS, SlotWords};
+use portcullis_ebpf::layout::{ADDRESSES, BOUNDS, BROKERS, BrokerKeyWords, SlotWords};
 
 use super::rivals;
 use super::{FACTS, Facts, PinnedMaps, STEER, folder, link_name, link_of, links, lock, names};
@@ -297,7 +297,7 @@ fn remove_pin(path: &Path) -> Result<(), FilterError> {
 /// Gives everybody their rights, the folder's last: until then nobody else sees what is in it.
 fn hand_over(base: &Path, into: &Path, group: Option<u32>) -> Result<(), FilterError> {
     for map in MAPS {
-        let mode = if [ADDRESSES, PORTS].contains(&map) { 0o600 } else { 0o660 };
+        let mode = if [ADDRESSES, BOUNDS].contains(&map) { 0o600 } else { 0o660 };
         own(&into.join(map), group, mode)?;
     }
     own(into, group, 0o750)?;

@@ -13,18 +13,27 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::time::sleep;
 use tracing::warn;
 
+/// After the system could not accept.
+const PAUSE: Duration = Duration::from_millis(100);
+
 /// Accepts for ever; `arrived` must not wait.
 pub async fn accept(listener: TcpListener, arrived: impl Fn(TcpStream, SocketAddr)) {
+    let mut failing = false;
     loop {
         match listener.accept().await {
-            Ok((stream, client)) => arrived(stream, client),
+            Ok((stream, client)) => {
+                failing = false;
+                arrived(stream, client);
+            }
             // That client left before it was accepted.
             Err(error) if error.kind() == std::io::ErrorKind::ConnectionAborted => {}
             Err(error) => {
                 // For want of descriptors or memory, mostly. The connection stays in the queue; without a
-                // pause this would spin.
-                warn!(%error, "accept");
-                sleep(Duration::from_millis(100)).await;
+                // pause this would spin. Said once, until it goes on.
+                if !std::mem::replace(&mut failing, true) {
+                    warn!(%error, "clients are not accepted");
+                }
+                sleep(PAUSE).await;
             }
         }
     }

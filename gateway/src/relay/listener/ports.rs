@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use crate::broker::{BoxFuture, Door, Doors};
+use crate::descriptors;
 use crate::relay::core::{Cores, Hatch};
 
 use super::bind;
@@ -20,6 +21,9 @@ impl Ports {
 
     fn listen(&self, endpoint: SocketAddr) -> std::io::Result<Hatch> {
         let listener = bind(endpoint)?;
+        if descriptors::is_of_reserve(&listener) {
+            return Err(descriptors::none_left());
+        }
         // One socket belongs to one core; neighbouring ports go to different ones.
         self.cores.listen(usize::from(endpoint.port()), listener)
     }

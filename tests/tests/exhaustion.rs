@@ -1,0 +1,74 @@
+//! Descriptors run out: who comes then is told so, and who is in stays.
+
+use std::net::TcpStream;
+use std::path::Path;
+use std::process::Command;
+
+use portcullis_tests::gateway::{ADDRESS, Gateway};
+use portcullis_tests::target::Target;
+use portcullis_tests::websocket::{connect_from, echoes, open};
+use portcullis_tests::{behind_every_gate, wait_for};
+use serde_json::json;
+
+behind_every_gate!(
+    who_comes_too_late_is_told_and_who_is_in_stays,
+    the_daemon_takes_as_many_descriptors_as_it_may,
+);
+
+/// A gateway that may have so many descriptors: at first, and when it asks for more.
+fn gateway(folder: &Path, backend: &str, (soft, hard): (u32, u32)) -> Gateway {
+    // Nobody is taken for slow here.
+    let more = ["session.header_s = 3600", "session.first_byte_s = 3600"];
+    Gateway::start_by(folder, &[ADDRESS], backend, &more, |command, _| {
+        let mut limited = Command::new("prlimit");
+        limited.arg(format!("--nofile={soft}:{hard}")).arg(command.get_program()).args(command.get_args());
+        limited
+    })
+}
+
+fn the_daemon_takes_as_many_descriptors_as_it_may(backend: &str) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let gateway = gateway(folder.path(), backend, (128, 2_000));
+    let limits = std::fs::read_to_string(format!("/proc/{}/limits", gateway.id())).expect("limits");
+    let line = limits.lines().find(|line| line.starts_with("Max open files")).expect("a line");
+    assert_eq!(line.split_whitespace().skip(3).take(2).collect::<Vec<_>>(), ["2000", "2000"], "{line}");
+}
+
+/// Connections of all relay cores.
+fn connections(gateway: &Gateway) -> f64 {
+    let page = gateway.metrics();
+    let cores = page.lines().filter_map(|line| line.strip_prefix("portcullis_core_connections{core="));
+    cores.map(|line| line.split_once(' ').expect("a value").1.parse::<f64>().expect("a number")).sum()
+}
+
+fn who_comes_too_late_is_told_and_who_is_in_stays(backend: &str) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let gateway = gateway(folder.path(), backend, (256, 256));
+    let port = Target::new().echo();
+    let (broker, late) = (gateway.open(port), gateway.open_again(&format!("i-{port}")));
+    let mut good = open(&broker).expect("a session");
+    // They say nothing, and take what is left. One address may have 64 of them.
+    let silent: Vec<TcpStream> = (0..240)
+        .map(|number| connect_from(&format!("127.0.0.{}", 2 + number % 4), broker.endpoint))
+        .collect();
+    let refusals = || gateway.metric("portcullis_handshake_refusals_total{code=\"full\"}");
+    wait_for("somebody to be told", || (refusals() > 0.0).then_some(()));
+    assert!(connections(&gateway) > 100.0, "{}", gateway.metrics());
+
+    assert_eq!(open(&late).expect_err("there is no room"), (503, "full".into()));
+    echoes(&mut good, b"still here");
+    let (status, answer) = gateway.api().post("/v1/brokers", &json!({ "instance_id": broker.instance() }));
+    match backend {
+        // A broker needs a socket of its own.
+        "none" => assert_eq!((status, &answer["code"]), (503, &json!("full")), "{answer}"),
+        _ => assert_eq!(status, 201, "{answer}"),
+    }
+
+    drop(silent);
+    let mut session = wait_for("room", || open(&late).ok());
+    echoes(&mut session, b"let in");
+    echoes(&mut good, b"still here");
+    let complaints = gateway.log().matches("are not accepted").count();
+    // Of each listener one, and again where it went on in between.
+    assert!(complaints < 20, "{complaints} of them");
+}
