@@ -29,7 +29,7 @@ struct Need {
     present: fn() -> bool,
 }
 
-const NEEDS: [Need; 22] = [
+const NEEDS: [Need; 23] = [
     Need {
         level: Level::Build,
         what: "a C compiler (SQLite is C)",
@@ -153,6 +153,12 @@ const NEEDS: [Need; 22] = [
         what: "a relay of bytes alone",
         packages: &["haproxy"],
         present: || exec::find("haproxy").is_some(),
+    },
+    Need {
+        level: Level::Bench,
+        what: "a web server that relays WebSocket",
+        packages: &["lighttpd"],
+        present: || exec::find("lighttpd").is_some(),
     },
 ];
 

@@ -5,7 +5,10 @@ use std::path::PathBuf;
 use anyhow::{Context, Result};
 
 use super::python;
-use crate::workspace;
+use crate::{exec, workspace};
+
+/// What the Rust registry has: name and version.
+const WEBSOCAT: [&str; 2] = ["websocat", "1.14.1"];
 
 /// Where they are; the bench looks for them here.
 pub(crate) fn folder() -> PathBuf {
@@ -15,5 +18,14 @@ pub(crate) fn folder() -> PathBuf {
 /// Installs what is missing of them.
 pub(crate) fn install() -> Result<()> {
     let websockify = folder().join("websockify");
-    python::install("tests/bench/requirements.txt", &websockify).context("install websockify from PyPI")
+    python::install("tests/bench/requirements.txt", &websockify).context("install websockify from PyPI")?;
+    install_crate(WEBSOCAT).context("install websocat from the Rust registry")
+}
+
+/// Builds a program; cargo itself knows whether this version is there.
+fn install_crate([name, version]: [&str; 2]) -> Result<()> {
+    let mut install = workspace::cargo();
+    // What it has beside its work (TLS for one) would need libraries of the system.
+    install.args(["install", "--quiet", "--locked", "--no-default-features", "--version", version, name]);
+    exec::run(install.arg("--root").arg(folder()))
 }

@@ -5,7 +5,7 @@ mod frames;
 mod stream;
 
 use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::ops::Range;
 use std::thread;
 
@@ -37,9 +37,17 @@ impl Session {
     /// # Panics
     /// The relay refuses.
     pub fn open(relay: &mut dyn Relay, target: &Target) -> Self {
-        let (endpoint, token) = relay.door();
+        let door = relay.door();
+        Self::enter(door, relay.wire(), target)
+    }
+
+    /// The same by a way that is known.
+    ///
+    /// # Panics
+    /// The relay refuses.
+    pub fn enter((endpoint, token): (SocketAddr, Option<String>), wire: Wire, target: &Target) -> Self {
         let stream = target::connect(endpoint, PATIENCE).expect("the port is open");
-        let stream = match relay.wire() {
+        let stream = match wire {
             Wire::Raw => return Self::new(Stream::Plain(stream), Framing::Raw, target),
             Wire::Plain => Stream::Plain(stream),
             Wire::Tls(config) => Stream::tls(config, endpoint, stream),

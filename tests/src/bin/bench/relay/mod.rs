@@ -1,10 +1,13 @@
 //! The relays that are measured, one file each. A peer is a file and a line of [`RELAYS`].
 
+mod configured;
 mod direct;
 mod haproxy;
+mod lighttpd;
 pub mod portcullis;
 pub mod single;
 pub mod splice;
+mod websocat;
 pub mod websockify;
 mod websockify_py;
 
@@ -40,11 +43,13 @@ const ENDS: &[&str] = &["rtt", "slow"];
 const PROCESSES: u64 = 100;
 
 /// All of them, ours first.
-pub const RELAYS: [Entry; 7] = [
+pub const RELAYS: [Entry; 9] = [
     Entry { name: "portcullis", start: portcullis::start, rows: ALL, sessions_max: u64::MAX },
     Entry { name: "portcullis-tls", start: portcullis::start_tls, rows: TLS, sessions_max: u64::MAX },
     Entry { name: "websockify", start: websockify::start, rows: ALL, sessions_max: PROCESSES },
     Entry { name: "websockify-py", start: websockify_py::start, rows: ALL, sessions_max: PROCESSES },
+    Entry { name: "websocat", start: websocat::start, rows: ALL, sessions_max: u64::MAX },
+    Entry { name: "lighttpd", start: lighttpd::start, rows: ALL, sessions_max: u64::MAX },
     Entry { name: "haproxy", start: haproxy::start, rows: ALL, sessions_max: u64::MAX },
     Entry { name: "splice", start: splice::start, rows: BYTES, sessions_max: PROCESSES },
     Entry { name: "direct", start: direct::start, rows: ENDS, sessions_max: u64::MAX },

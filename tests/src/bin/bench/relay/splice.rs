@@ -1,14 +1,12 @@
 //! The limit: bytes by splice(2), which copies none of them. It is this program once more.
 
 use std::io;
-use std::net::{TcpListener, TcpStream};
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::os::fd::AsFd;
 use std::process::Command;
 use std::thread;
 
 use nix::fcntl::{FcntlArg, SpliceFFlags, fcntl, splice};
-use nix::sys::socket::{Shutdown, shutdown};
-use std::os::fd::AsRawFd;
 
 use super::single::{PORT, Single, endpoint};
 use super::{Relay, Wire};
@@ -46,7 +44,7 @@ fn relay(client: &TcpStream, console: &TcpStream) {
 fn carry(from: &TcpStream, to: &TcpStream) {
     // An end that went away is the end of it.
     let _ = moves(from, to);
-    let _ = shutdown(to.as_raw_fd(), Shutdown::Write);
+    let _ = to.shutdown(Shutdown::Write);
 }
 
 fn moves(from: impl AsFd, to: impl AsFd) -> io::Result<()> {

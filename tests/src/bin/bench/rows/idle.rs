@@ -21,7 +21,8 @@ pub fn idle(entry: &Entry, scale: &Scale) -> Figures {
     // Two descriptors each, here as in the relay.
     let count = scale.sessions.min(entry.sessions_max).min((allow_descriptors() - 512) / 2);
     let each = |relay: &dyn Relay| (pss(relay.id()) as f64 - alone as f64) / count as f64;
-    let mut sessions: Vec<_> = (0..count).map(|_| Session::open(&mut *relay, &target)).collect();
+    let doors = relay.doors(count as usize).into_iter();
+    let mut sessions: Vec<_> = doors.map(|door| Session::enter(door, relay.wire(), &target)).collect();
     let before = each(&*relay);
     for session in &mut sessions {
         session.down(&content, 0..1);
