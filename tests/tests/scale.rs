@@ -418,7 +418,8 @@ fn throw(mut stream: TcpStream, bytes: &[u8]) {
 
 /// Eight sessions at once send `begun`, and then parts that `wrap` makes.
 fn streams(backend: &str, begun: &[u8], wrap: impl Fn(Vec<u8>) -> Vec<u8> + Clone + Send + 'static) {
-    let mut scene = Scene::new(backend, 2 * MIB);
+    // What one read brings is all that a session holds.
+    let mut scene = Scene::new(backend, STREAMS * 256 * KIB + 2 * MIB);
     let (mut floods, mut clients, mut consoles) = (Vec::new(), Vec::new(), Vec::new());
     for number in 0..STREAMS {
         let target = Target::new();

@@ -4,6 +4,7 @@
 use std::cell::RefCell;
 use std::ops::{Deref, DerefMut};
 
+use super::pool::Pool;
 use super::ws::SERVER_HEADER_LEN;
 
 /// Bytes that one read may bring at most.
@@ -14,11 +15,11 @@ pub const READ_MIN: usize = 16 * 1024;
 /// cache: the kernel copies to and from aligned memory in half the time.
 pub const HEADROOM: usize = 64;
 const _: () = assert!(HEADROOM >= SERVER_HEADER_LEN);
-/// Free buffers that a core keeps; more are given back to the allocator.
-const KEPT: usize = 8;
+/// Free buffers that a core keeps at any rate.
+const KEPT: usize = 1;
 
 thread_local! {
-    static POOL: RefCell<Vec<Place>> = const { RefCell::new(Vec::new()) };
+    static POOL: RefCell<Pool<Place>> = const { RefCell::new(Pool::new()) };
 }
 
 /// A buffer of [`HEADROOM`] plus [`READ_MAX`] bytes, [`Deref`]ed from a border of [`HEADROOM`] bytes on. It
@@ -35,7 +36,7 @@ struct Place {
 impl Buffer {
     /// A buffer from this thread's pool. Its content is of no meaning.
     pub fn borrow() -> Self {
-        Self(POOL.with_borrow_mut(Vec::pop).unwrap_or_else(Place::new))
+        Self(POOL.with_borrow_mut(Pool::take).unwrap_or_else(Place::new))
     }
 }
 
@@ -50,12 +51,13 @@ impl Place {
 impl Drop for Buffer {
     fn drop(&mut self) {
         let place = std::mem::take(&mut self.0);
-        POOL.with_borrow_mut(|pool| {
-            if pool.len() < KEPT {
-                pool.push(place);
-            }
-        });
+        POOL.with_borrow_mut(|pool| pool.put(place));
     }
+}
+
+/// Gives free buffers of this core back to the allocator that were not needed since the last call.
+pub fn trim() {
+    POOL.with_borrow_mut(|pool| pool.trim(KEPT));
 }
 
 impl Deref for Buffer {
@@ -85,9 +87,12 @@ mod tests {
     }
 
     #[test]
-    fn the_pool_is_bounded() {
+    fn what_is_not_needed_any_more_is_given_back() {
         drop((0..KEPT + 5).map(|_| Buffer::borrow()).collect::<Vec<_>>());
-        assert_eq!(POOL.with_borrow(Vec::len), KEPT);
+        trim();
+        assert_eq!(POOL.with_borrow(Pool::len), KEPT + 5);
+        trim();
+        assert_eq!(POOL.with_borrow(Pool::len), KEPT);
     }
 
     #[test]

@@ -23,6 +23,7 @@ use super::listener::accept;
 use super::pulse::{Pace, Pulse};
 use super::session::{Shared, serve};
 use super::traffic::Traffic;
+use super::{buffer, pipe};
 
 /// Handle to the cores. Clones lead to the same cores.
 #[derive(Clone)]
@@ -190,7 +191,11 @@ async fn run(
     let grace = loop {
         tokio::select! {
             Some(new) = listeners.recv() => listen(new, &shared, &live, stop.clone()),
-            _ = report.tick() => live.report(&shared.metrics),
+            _ = report.tick() => {
+                live.report(&shared.metrics);
+                buffer::trim();
+                pipe::trim();
+            }
             () = next(&mut tick) => live.tick(&shared.pace),
             grace = stopped(&mut stop) => break grace,
         }

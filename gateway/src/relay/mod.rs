@@ -12,6 +12,7 @@ mod inbox;
 pub mod listener;
 mod outbox;
 mod pipe;
+mod pool;
 pub mod pulse;
 pub mod pump;
 pub mod session;

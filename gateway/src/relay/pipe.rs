@@ -12,6 +12,8 @@ use nix::unistd::pipe2;
 use tokio::io::{AsyncRead, AsyncWrite, Interest};
 use tokio::net::TcpStream;
 
+use super::pool::Pool;
+
 /// One side of a session.
 pub trait Leg: AsyncRead + AsyncWrite + Unpin {
     /// The connection itself, while what is read and written is what it carries; `None` behind TLS, or where
@@ -45,7 +47,7 @@ const PIPE_LEN: i32 = 256 * 1024;
 const PIPES: usize = 64;
 
 thread_local! {
-    static POOL: RefCell<Vec<Ends>> = const { RefCell::new(Vec::new()) };
+    static POOL: RefCell<Pool<Ends>> = const { RefCell::new(Pool::new()) };
     static MADE: Cell<usize> = const { Cell::new(0) };
 }
 
@@ -67,7 +69,7 @@ const FLAGS: SpliceFFlags = SpliceFFlags::SPLICE_F_NONBLOCK.union(SpliceFFlags::
 impl Pipe {
     /// An empty pipe. `None` if the core has no more of them, or the system.
     pub fn borrow() -> Option<Self> {
-        let ends = POOL.with_borrow_mut(Vec::pop).or_else(|| {
+        let ends = POOL.with_borrow_mut(Pool::take).or_else(|| {
             let ends = (MADE.get() < PIPES).then(Ends::new)?.ok()?;
             MADE.set(MADE.get() + 1);
             Some(ends)
@@ -139,10 +141,15 @@ impl Ends {
 impl Drop for Pipe {
     fn drop(&mut self) {
         match self.ends.take() {
-            Some(ends) if self.len == 0 => POOL.with_borrow_mut(|pool| pool.push(ends)),
+            Some(ends) if self.len == 0 => POOL.with_borrow_mut(|pool| pool.put(ends)),
             _ => MADE.set(MADE.get() - 1),
         }
     }
+}
+
+/// Closes free pipes of this core that were not needed since the last call.
+pub fn trim() {
+    MADE.set(MADE.get() - POOL.with_borrow_mut(|pool| pool.trim(0)));
 }
 
 #[cfg(test)]
@@ -163,7 +170,7 @@ pub mod tests {
 
     /// Pipes of this thread that wait to be used, and all that there are.
     pub fn pipes() -> (usize, usize) {
-        (POOL.with_borrow(Vec::len), MADE.get())
+        (POOL.with_borrow(Pool::len), MADE.get())
     }
 
     #[tokio::test]
@@ -204,5 +211,8 @@ pub mod tests {
         assert_eq!(all.len(), PIPES);
         drop(all);
         assert_eq!(pipes(), (PIPES, PIPES));
+        trim();
+        trim();
+        assert_eq!(pipes(), (0, 0), "nobody needs them");
     }
 }
