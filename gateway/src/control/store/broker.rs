@@ -7,6 +7,8 @@ use ipnet::IpNet;
 use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 
+use crate::broker::ticket::hex;
+
 use super::group::Kind;
 use super::session::KILLED;
 use super::{Store, StoreError, WallTime, failed};
@@ -72,10 +74,6 @@ pub(super) const ADD: &str = "INSERT INTO broker \
 /// Rows of broker id, time and reason.
 pub(super) const CLOSE: &str = "UPDATE broker SET closed_at = value->>1, reason = value->>2 FROM json_each($3) \
     WHERE broker_id = value->>0 AND closed_at IS NULL;";
-
-pub(super) fn hex(hash: &[u8; 32]) -> String {
-    hash.iter().map(|byte| format!("{byte:02x}")).collect()
-}
 
 fn unhex(text: &str) -> Option<[u8; 32]> {
     let mut hash = [0; 32];

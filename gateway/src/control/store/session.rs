@@ -6,8 +6,8 @@ use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 
 use crate::broker::session::Session;
+use crate::broker::ticket::hex;
 
-use super::broker::hex;
 use super::group::Kind;
 use super::{Store, StoreError, WallTime, failed};
 
@@ -89,7 +89,7 @@ impl Store {
     ) -> Result<bool, StoreError> {
         let values = (
             &session.id,
-            hash.map(hex),
+            hash.map(|hash| hex(hash)),
             &session.broker_id,
             &session.instance_id,
             session.protocol.name(),
