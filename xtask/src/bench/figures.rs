@@ -1,6 +1,6 @@
 //! The table's lines, and what each has to be.
 
-use super::bars::{Bar, Figure, Unit};
+use super::bars::{Bar, Figure, TLS, Unit};
 
 /// The flow that is replaced.
 const REPLACED: &str = "websockify";
@@ -10,8 +10,6 @@ const PYTHON: &str = "websockify-py";
 const SPLICE: &str = "splice";
 /// What moves bytes of many sessions, without frames.
 const BYTES: &str = "haproxy";
-/// Ours for clients of TLS.
-const TLS: &str = "portcullis-tls";
 /// Its rules for ports, by the kernel's own tables.
 const RULES: &str = "iptables-legacy";
 /// What is flat may still be measured so much higher.
