@@ -7,10 +7,12 @@ use super::samples::{Samples, Summary};
 pub(crate) const OURS: &str = "portcullis";
 /// The same for clients of TLS.
 pub(crate) const TLS: &str = "portcullis-tls";
+/// No relay at all, where a row has that.
+pub(crate) const DIRECT: &str = "direct";
 
-/// The relays that the bars of these figures name, ours first.
+/// The relays that the bars of these figures name, ours first, and what they stand beside.
 pub(crate) fn named<'a>(figures: impl Iterator<Item = &'a Figure>) -> Vec<&'static str> {
-    let mut all = vec![OURS, TLS];
+    let mut all = vec![OURS, TLS, DIRECT];
     for relay in figures.flat_map(|figure| figure.bars).filter_map(Bar::relay) {
         if !all.contains(&relay) {
             all.push(relay);

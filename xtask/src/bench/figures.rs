@@ -1,6 +1,6 @@
 //! The table's lines, and what each has to be.
 
-use super::bars::{Bar, Figure, TLS, Unit};
+use super::bars::{Bar, DIRECT, Figure, TLS, Unit};
 
 /// The flow that is replaced.
 const REPLACED: &str = "websockify";
@@ -46,7 +46,7 @@ pub(crate) const FIGURES: &[Figure] = &[
     time("connect/cpu", "CPU of each", &[Bar::AtMost(80.0 * US)]),
     bytes("idle", "idle session: memory (PSS)", IDLE),
     bytes("idle/burst", "the same after a burst of 64 KiB on each", IDLE),
-    bytes("slow", "on the way to a browser that reads 10 MB/s", &[Bar::Above("direct", 512.0 * KIB)]),
+    bytes("slow", "on the way to a browser that reads 10 MB/s", &[Bar::Above(DIRECT, 512.0 * KIB)]),
     bytes("brokers", "open console that nobody looks at: memory (PSS)", &[Bar::AtMost(KIB)]),
     Figure {
         name: "brokers/descriptors",

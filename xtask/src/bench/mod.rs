@@ -138,7 +138,7 @@ mod tests {
         };
         let check = |options: Options, expected| assert_eq!(with_peers("bulk-up", &options), expected);
         check(options(false, &[]), "bulk-up");
-        check(options(true, &[]), "bulk-up=portcullis,portcullis-tls,websockify-py,splice");
+        check(options(true, &[]), "bulk-up=portcullis,portcullis-tls,direct,websockify-py,splice");
         check(options(true, &["haproxy", "splice"]), "bulk-up=haproxy,splice");
     }
 }

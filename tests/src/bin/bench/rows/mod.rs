@@ -52,7 +52,7 @@ impl Scale {
             pieces: 4 * 1024,
             sessions: 1_000,
             visits: 1_000,
-            messages: 300,
+            messages: 600,
             slow: Duration::from_millis(600),
             opened: 5,
             runs: 200_000,
