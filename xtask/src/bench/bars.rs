@@ -5,6 +5,21 @@ use super::samples::{Samples, Summary};
 
 /// The relay that has to meet the bars.
 pub(crate) const OURS: &str = "portcullis";
+/// The same for clients of TLS.
+pub(crate) const TLS: &str = "portcullis-tls";
+/// No relay at all, where a row has that.
+pub(crate) const DIRECT: &str = "direct";
+
+/// The relays that the bars of these figures name, ours first, and what they stand beside.
+pub(crate) fn named<'a>(figures: impl Iterator<Item = &'a Figure>) -> Vec<&'static str> {
+    let mut all = vec![OURS, TLS, DIRECT];
+    for relay in figures.flat_map(|figure| figure.bars).filter_map(Bar::relay) {
+        if !all.contains(&relay) {
+            all.push(relay);
+        }
+    }
+    all
+}
 
 /// A line of the table.
 #[derive(Debug)]
@@ -103,6 +118,17 @@ fn scaled(value: f64, units: &[(f64, &str)]) -> String {
 }
 
 impl Bar {
+    /// Whom it names.
+    const fn relay(&self) -> Option<&'static str> {
+        match self {
+            Self::AtMostOf(relay, _)
+            | Self::Above(relay, _)
+            | Self::Ratio(relay, _)
+            | Self::AtLeast(relay, _) => Some(relay),
+            Self::AtMost(_) | Self::Flat(..) | Self::Keeps(..) => None,
+        }
+    }
+
     /// By the medians of a figure.
     pub(crate) fn judge(self, figure: &Figure, samples: &Samples) -> Verdict {
         let median = |figure, relay| samples.summary(figure, relay).map(|Summary { median, .. }| median);

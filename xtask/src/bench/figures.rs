@@ -1,6 +1,6 @@
 //! The table's lines, and what each has to be.
 
-use super::bars::{Bar, Figure, Unit};
+use super::bars::{Bar, DIRECT, Figure, TLS, Unit};
 
 /// The flow that is replaced.
 const REPLACED: &str = "websockify";
@@ -10,8 +10,6 @@ const PYTHON: &str = "websockify-py";
 const SPLICE: &str = "splice";
 /// What moves bytes of many sessions, without frames.
 const BYTES: &str = "haproxy";
-/// Ours for clients of TLS.
-const TLS: &str = "portcullis-tls";
 /// Its rules for ports, by the kernel's own tables.
 const RULES: &str = "iptables-legacy";
 /// What is flat may still be measured so much higher.
@@ -48,7 +46,7 @@ pub(crate) const FIGURES: &[Figure] = &[
     time("connect/cpu", "CPU of each", &[Bar::AtMost(80.0 * US)]),
     bytes("idle", "idle session: memory (PSS)", IDLE),
     bytes("idle/burst", "the same after a burst of 64 KiB on each", IDLE),
-    bytes("slow", "on the way to a browser that reads 10 MB/s", &[Bar::Above("direct", 512.0 * KIB)]),
+    bytes("slow", "on the way to a browser that reads 10 MB/s", &[Bar::Above(DIRECT, 512.0 * KIB)]),
     bytes("brokers", "open console that nobody looks at: memory (PSS)", &[Bar::AtMost(KIB)]),
     Figure {
         name: "brokers/descriptors",

@@ -25,7 +25,7 @@ use samples::Samples;
 /// Measures the daemon beside other relays, and its filter beside other filters, and says which bars are met. A slow machine fails nothing.
 #[derive(Debug, Args)]
 pub(crate) struct Options {
-    /// Less of everything: three minutes.
+    /// Less of everything, three minutes: only the columns that bars name.
     #[arg(long)]
     quick: bool,
     /// Only these rows: bulk-down, bulk-up, both, small, rtt, connect, idle, slow, brokers, open, filter.
@@ -91,8 +91,8 @@ fn measure(gateway: &Path, rows: &[&str], options: &Options) -> Result<Samples> 
     let _family = Family::adopt()?;
     let file = scratch.path().join("samples");
     let mut bench = Command::new(gateway.with_file_name("bench"));
-    let peers = if options.peers.is_empty() { "all".to_owned() } else { options.peers.join(",") };
-    bench.arg(&file).arg(if options.quick { "quick" } else { "full" }).arg(&peers).args(rows);
+    bench.arg(&file).arg(if options.quick { "quick" } else { "full" });
+    bench.args(rows.iter().map(|row| with_peers(row, options)));
     bench.env("PORTCULLIS_BIN", gateway).env("TMPDIR", scratch.path());
     bench.env("PORTCULLIS_PEERS", setup::peers::folder());
     exec::run(&mut bench)?;
@@ -100,6 +100,16 @@ fn measure(gateway: &Path, rows: &[&str], options: &Options) -> Result<Samples> 
     match options.peers.iter().find(|peer| !samples.relays().contains(peer)) {
         Some(unknown) => bail!("there is no peer {unknown} in these rows"),
         None => Ok(samples),
+    }
+}
+
+/// A row as the bench takes it, with its columns if these are not all.
+fn with_peers(row: &str, Options { peers, quick, .. }: &Options) -> String {
+    let named = || bars::named(FIGURES.iter().filter(|figure| figure.row() == row));
+    match (peers.is_empty(), quick) {
+        (false, _) => format!("{row}={}", peers.join(",")),
+        (true, true) => format!("{row}={}", named().join(",")),
+        (true, false) => row.to_owned(),
     }
 }
 
@@ -115,5 +125,20 @@ mod tests {
         assert_eq!(rows(&wished).expect("two"), ["idle", "open"]);
         let error = rows(&["idel".into()]).expect_err("unknown").to_string();
         assert_eq!(error, format!("there is no row idel; there are {all}"));
+    }
+    #[test]
+    fn a_quick_run_has_the_columns_that_bars_name() {
+        let options = |quick, peers: &[&str]| Options {
+            quick,
+            rows: vec![],
+            peers: peers.iter().map(|peer| (*peer).to_owned()).collect(),
+            json: false,
+            write: false,
+            consent: setup::Consent::default(),
+        };
+        let check = |options: Options, expected| assert_eq!(with_peers("bulk-up", &options), expected);
+        check(options(false, &[]), "bulk-up");
+        check(options(true, &[]), "bulk-up=portcullis,portcullis-tls,direct,websockify-py,splice");
+        check(options(true, &["haproxy", "splice"]), "bulk-up=haproxy,splice");
     }
 }

@@ -36,7 +36,7 @@ pub(crate) struct Options {
 }
 
 /// Whether to ask before something is installed.
-#[derive(Debug, Clone, Copy, Args)]
+#[derive(Debug, Clone, Copy, Default, Args)]
 pub(crate) struct Consent {
     /// Install without asking. Without a terminal, or where CI is set, nothing is asked anyway.
     #[arg(long)]

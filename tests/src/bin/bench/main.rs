@@ -2,7 +2,7 @@
 //! filter before packets that it sends, in network namespaces of their own. What a figure has to be is not
 //! known here.
 //!
-//! `bench FILE quick|full all|PEER,... ROW...` writes a line of JSON per sample into FILE, and fails on a wrong
+//! `bench FILE quick|full ROW[=PEER,...]...` writes a line of JSON per sample into FILE, and fails on a wrong
 //! byte, a wrong verdict, or a peer that does not run. `PORTCULLIS_BIN` is the daemon, `PORTCULLIS_PEERS` the
 //! folder of relays that are no packages. `bench splice PORT` is a relay itself, see `relay/splice.rs`.
 
@@ -26,18 +26,20 @@ fn main() {
     let words: Vec<_> = std::env::args().skip(1).collect();
     match &words.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         [splice::WORD, console] => splice::serve(console.parse().expect("a port")),
-        [file, scale, peers, rows @ ..] => measure(file, scale, peers, rows),
-        _ => panic!("usage: bench FILE quick|full all|PEER,... ROW..."),
+        [file, scale, rows @ ..] => measure(file, scale, rows),
+        _ => panic!("usage: bench FILE quick|full ROW[=PEER,...]..."),
     }
 }
 
-fn measure(file: &str, scale: &str, wished: &str, rows: &[&str]) {
+fn measure(file: &str, scale: &str, rows: &[&str]) {
     let scale = if scale == "quick" { Scale::quick() } else { Scale::full() };
-    let is_wished = |peer: &str| wished == "all" || wished.split(',').any(|wish| wish == peer);
     let mut out = File::create(file).unwrap_or_else(|error| panic!("{file}: {error}"));
     for row in rows {
+        let (row, wished) = row.split_once('=').map_or((*row, None), |(row, peers)| (row, Some(peers)));
         let mut peers = rows::peers(row).unwrap_or_else(|| panic!("no row {row}"));
-        peers.retain(|(peer, _)| is_wished(peer));
+        if let Some(wished) = wished {
+            peers.retain(|(peer, _)| wished.split(',').any(|wish| wish == *peer));
+        }
         // Interleaved, so that what disturbs the machine for a while disturbs all alike.
         for repeat in 1..=scale.repeats {
             for (peer, sample) in &peers {

@@ -65,14 +65,19 @@ fn on_cpu(place: &str) -> u64 {
     text.split_whitespace().next().and_then(|word| word.parse().ok()).expect("a number")
 }
 
-/// Of children that it has waited for: fields 16 and 17 of proc(5) `stat`, of which 100 are a second on every
-/// machine that Linux calls x86 or ARM.
+/// Nanoseconds of children that it has waited for.
 fn ended(id: u32) -> u64 {
-    let text = read(&format!("/proc/{id}/stat"));
-    // Field 2 is a name in brackets, in which anything may stand.
-    let (_, rest) = text.rsplit_once(')').expect("a name");
-    let ticks = rest.split_whitespace().skip(13).take(2).map(|word| word.parse::<u64>().expect("a number"));
-    ticks.sum::<u64>() * 10_000_000
+    ticks_of_children(&read(&format!("/proc/{id}/stat"))) * TICK_NS
+}
+
+/// A tick of proc(5): a hundredth of a second on x86 and ARM.
+const TICK_NS: u64 = 10_000_000;
+
+/// Fields 16 and 17 of proc(5) `stat`. Field 2 is a name in brackets, in which anything may stand.
+fn ticks_of_children(stat: &str) -> u64 {
+    let (_, rest) = stat.rsplit_once(')').expect("a name");
+    let ticks = rest.split_whitespace().skip(13).take(2);
+    ticks.map(|word| word.parse::<u64>().expect("a number")).sum()
 }
 
 fn read(path: &str) -> String {
@@ -82,6 +87,12 @@ fn read(path: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn children_that_ended_count() {
+        let stat = "7 (a) b) S 1 7 7 0 -1 4194304 95 3000 0 0 11 12 300 45 20 0 1 0 100 4096 50";
+        assert_eq!(ticks_of_children(stat), 345);
+    }
 
     #[test]
     fn the_median_does_not_see_what_is_far_off() {

@@ -41,6 +41,8 @@ const ENDS: &[&str] = &["rtt", "slow"];
 
 /// Of a relay with a process for each session, of three MiB.
 const PROCESSES: u64 = 100;
+/// Of one that keeps its buffers, 200 KiB a session.
+const BUFFERS: u64 = 2_000;
 
 /// All of them, ours first.
 pub const RELAYS: [Entry; 9] = [
@@ -48,7 +50,7 @@ pub const RELAYS: [Entry; 9] = [
     Entry { name: "portcullis-tls", start: portcullis::start_tls, rows: TLS, sessions_max: u64::MAX },
     Entry { name: "websockify", start: websockify::start, rows: ALL, sessions_max: PROCESSES },
     Entry { name: "websockify-py", start: websockify_py::start, rows: ALL, sessions_max: PROCESSES },
-    Entry { name: "websocat", start: websocat::start, rows: ALL, sessions_max: u64::MAX },
+    Entry { name: "websocat", start: websocat::start, rows: ALL, sessions_max: BUFFERS },
     Entry { name: "lighttpd", start: lighttpd::start, rows: ALL, sessions_max: u64::MAX },
     Entry { name: "haproxy", start: haproxy::start, rows: ALL, sessions_max: u64::MAX },
     Entry { name: "splice", start: splice::start, rows: BYTES, sessions_max: PROCESSES },

@@ -1,10 +1,12 @@
 //! Ours, behind filter and steering; in the row of filters also behind somebody else's.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::thread;
 
 use portcullis_tests::gateway::{ADDRESS, Api, Broker, Gateway};
 use portcullis_tests::tls::Authority;
+use rustls::client::Resumption;
 use serde_json::json;
 
 use super::{Relay, Wire};
@@ -32,8 +34,11 @@ pub fn start_tls(console: u16) -> Box<dyn Relay> {
     let folder = tempfile::tempdir().expect("a folder");
     let authority = Authority::new(folder.path());
     let lines = authority.issue(&[ADDRESS]);
-    let wire = Wire::Tls(authority.client(rustls::ALL_VERSIONS));
-    Box::new(Portcullis::with(folder, ADDRESS, "ebpf", &lines.each_ref().map(String::as_str), console, wire))
+    let mut client = Arc::unwrap_or_clone(authority.client(rustls::ALL_VERSIONS));
+    // Each is a new client, whose handshake is a whole one.
+    client.resumption = Resumption::disabled();
+    let (lines, wire) = (lines.each_ref().map(String::as_str), Wire::Tls(Arc::new(client)));
+    Box::new(Portcullis::with(folder, ADDRESS, "ebpf", &lines, console, wire))
 }
 
 impl Portcullis {
