@@ -15,13 +15,8 @@ use super::console::vnc::{self, Fronted, VncError};
 use super::socket;
 use super::target::tcp::{Destinations, DialError};
 
-/// A target that is there.
-pub enum Far {
-    /// Its bytes are the client's.
-    Plain(TcpStream),
-    /// The gateway has authenticated to it, and lets the client in without.
-    Fronted(Fronted<TcpStream>),
-}
+/// A target that is there; in front of one that the gateway authenticated to, what lets the client in without.
+pub type Far = Fronted<TcpStream>;
 
 /// How targets are reached.
 pub struct Reach {
@@ -74,7 +69,7 @@ impl Reach {
         // The secret is used for who showed a ticket, and for nobody else.
         let inject = self.inject_secrets && ticket && speaks_rfb(target.protocol);
         let Some(secret) = target.secret.as_ref().filter(|_| inject) else {
-            return Ok(Far::Plain(self.dial(target, broker_id).await?));
+            return Ok(Far::open(self.dial(target, broker_id).await?));
         };
         let turn = timeout(self.within, self.passwords.turn(target)).await;
         let turn = turn.map_err(|_| Refusal::TargetTimeout)?.map_err(not_now)?;
@@ -110,7 +105,7 @@ impl Reach {
         let authenticated = timeout(self.within, authenticated).await.map_err(|_| Refusal::TargetTimeout)?;
         let Err(error) = authenticated else {
             turn.accepted();
-            return Ok(Far::Fronted(Fronted::new(stream)));
+            return Ok(Far::new(stream));
         };
         info!(broker_id, %error, "target not authenticated to");
         Err(match error {

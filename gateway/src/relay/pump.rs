@@ -69,35 +69,9 @@ const FAREWELL: Duration = Duration::from_secs(3);
 /// Bytes that a session may move in one turn before the others of its core have theirs.
 const TURN: usize = 1024 * 1024;
 
-/// Moves bytes until one side ends, something breaks, `pulse` says that a time is over, or `stop` resolves;
-/// then takes leave of the client with the right close code. `early` are bytes that came behind the handshake.
-///
-/// # Errors
-/// Which side broke, and how. A peer that just leaves is an [`End`].
-pub async fn run(
-    client: impl Leg,
-    target: impl Leg,
-    early: &[u8],
-    pulse: &Pulse,
-    traffic: &Traffic,
-    mut stop: impl Future<Output = Close> + Unpin,
-) -> Result<End, RelayError> {
-    let mut pump = Pump::new(client, target, early);
-    let moving = poll_fn(|cx| match Pin::new(&mut stop).poll(cx) {
-        // A stop comes before any byte: what may not be seen any more is not shown.
-        Poll::Ready(close) => Poll::Ready(Ok(End::Stopped(close))),
-        Poll::Pending => pump.poll(pulse, traffic, cx),
-    });
-    let end = moving.await;
-    // The client may be dead or stuck; the end stands whatever becomes of the farewell. In a box: it is the
-    // last thing that a session needs room for.
-    let _ = Box::pin(timeout(FAREWELL, pump.farewell(&end))).await;
-    end
-}
-
 /// All that a session is while it runs: two connections, and the place in both streams. Nothing else has to
 /// be kept to go on with it elsewhere.
-struct Pump<C, T> {
+pub struct Pump<C, T> {
     client: C,
     target: T,
     inbox: Inbox,
@@ -113,7 +87,11 @@ struct Pump<C, T> {
 }
 
 impl<C: Leg, T: Leg> Pump<C, T> {
-    fn new(client: C, target: T, early: &[u8]) -> Self {
+    /// Nothing has moved. `early` are bytes of the client that came behind its handshake.
+    ///
+    /// # Panics
+    /// They are more than [`READ_MAX`].
+    pub fn new(client: C, target: T, early: &[u8]) -> Self {
         Self {
             client,
             target,
@@ -125,6 +103,29 @@ impl<C: Leg, T: Leg> Pump<C, T> {
             down: Stride::default(),
             deaf: false,
         }
+    }
+
+    /// Moves bytes until one side ends, something breaks, `pulse` says that a time is over, or `stop`
+    /// resolves; then takes leave of the client with the right close code.
+    ///
+    /// # Errors
+    /// Which side broke, and how. A peer that just leaves is an [`End`].
+    pub async fn run(
+        &mut self,
+        pulse: &Pulse,
+        traffic: &Traffic,
+        mut stop: impl Future<Output = Close> + Unpin,
+    ) -> Result<End, RelayError> {
+        let moving = poll_fn(|cx| match Pin::new(&mut stop).poll(cx) {
+            // A stop comes before any byte: what may not be seen any more is not shown.
+            Poll::Ready(close) => Poll::Ready(Ok(End::Stopped(close))),
+            Poll::Pending => self.poll(pulse, traffic, cx),
+        });
+        let end = moving.await;
+        // The client may be dead or stuck; the end stands whatever becomes of the farewell. In a box: no
+        // session needs room for it before its end.
+        let _ = Box::pin(timeout(FAREWELL, self.farewell(&end))).await;
+        end
     }
 
     /// Moves what can be moved, at most about [`TURN`] bytes.
@@ -261,7 +262,7 @@ impl<C: Leg, T: Leg> Pump<C, T> {
 
     /// Finishes the frame under way, sends a close frame, and waits until the client has answered and
     /// left: closing with unread bytes would reset the connection and might overtake the close frame.
-    async fn farewell(mut self, end: &Result<End, RelayError>) -> Result<(), RelayError> {
+    async fn farewell(&mut self, end: &Result<End, RelayError>) -> Result<(), RelayError> {
         let close = match end {
             Ok(End::ClientGone | End::ClientSilent) | Err(RelayError::Client(_)) => return Ok(()),
             // An empty close is answered with an empty one, any other with its own code.

@@ -28,7 +28,7 @@ use super::core::{Live, Vital};
 use super::far::{Far, Reach, Refused};
 use super::handshake::{Ask, HeadTimes, NoHead, Upgrade, read_head};
 use super::pulse::{Pace, Pulse};
-use super::pump::{self, End, RelayError};
+use super::pump::{End, Pump, RelayError};
 use super::socket;
 use super::stream::{self, ClientStream, NoStream, Tls};
 use super::traffic::Traffic;
@@ -70,10 +70,14 @@ pub async fn serve(
     live: &Live,
     stopping: impl Future<Output = ()>,
 ) {
-    // The way in needs much more state than the relay; in a box of its own it is gone by then.
-    let admitted = Box::pin(Arrival { stream, client: canonical(client) }.admit(shared, stopping)).await;
-    if let Some(connected) = admitted {
-        Box::pin(connected.relay(shared, live)).await;
+    // The way in needs much more state than the relay; in a box of its own it is gone by then, and leaves
+    // nothing here but the box of the relay.
+    let way_in = Box::pin(async {
+        let connected = Arrival { stream, client: canonical(client) }.admit(shared, stopping).await;
+        connected.map(|connected| Box::pin(connected.relay(shared, live)))
+    });
+    if let Some(relay) = way_in.await {
+        relay.await;
     }
 }
 
@@ -292,7 +296,7 @@ impl Reached {
         }
         // The queue is bounded for the picture's sake only; it works without.
         let _ = socket::bound_queue(stream.get_ref());
-        Some(Connected { broker, connection, _admitted: admitted, stream, far, client, early })
+        Some(Connected { broker, connection, admitted, stream, far, client, early })
     }
 }
 
@@ -301,7 +305,7 @@ struct Connected {
     broker: Arc<Broker>,
     // Before its place among the sessions, so that it is out when the place is given back.
     connection: Connection,
-    _admitted: Admitted,
+    admitted: Admitted,
     stream: ClientStream,
     far: Far,
     client: SocketAddr,
@@ -309,42 +313,49 @@ struct Connected {
 }
 
 impl Connected {
-    async fn relay(self, shared: &Shared, live: &Live) {
-        let Self { broker, connection, _admitted, stream, far, client, early } = self;
-        let session = connection.session().clone();
-        info!(broker_id = broker.id, session_id = session.id, instance_id = broker.instance_id, %client, "session begins");
-        let began = Instant::now();
+    /// The rest of its life. Not an `async fn`: that has room for its arguments, and again for where they go.
+    fn relay(self, shared: &Shared, live: &Live) -> impl Future<Output = ()> {
+        let session = self.connection.session().clone();
         let traffic = Traffic::new(shared.bytes_per_s.map(|limit| session.rates(limit)));
         let vital = Rc::new(Vital { traffic, pulse: Pulse::default() });
         let counted = live.count(&vital, &session, shared.metrics.clone());
-        let Vital { traffic, pulse } = &*vital;
-        let end = {
-            let stop = pin!(async {
-                tokio::select! {
-                    why = broker.stopped() => farewell(why),
-                    why = connection.stopped() => farewell(why),
-                }
-            });
-            match far {
-                Far::Plain(target) => pump::run(stream, target, &early, pulse, traffic, stop).await,
-                Far::Fronted(target) => pump::run(stream, target, &early, pulse, traffic, stop).await,
-            }
-        };
-        drop(counted);
-        let name = end_name(&end);
-        shared.metrics.ended(name);
-        ended(connection, name, shared);
+        let client = self.client;
         info!(
-            broker_id = broker.id,
+            broker_id = self.broker.id,
             session_id = session.id,
+            instance_id = self.broker.instance_id,
             %client,
-            end = name,
-            error = end.as_ref().err().map(ToString::to_string),
-            up_bytes = traffic.up.bytes(),
-            down_bytes = traffic.down.bytes(),
-            seconds = began.elapsed().as_secs(),
-            "session ended"
+            "session begins"
         );
+        let began = Instant::now();
+        let mut pump = Pump::new(self.stream, self.far, &self.early);
+        async move {
+            let end = {
+                let stop = pin!(async {
+                    tokio::select! {
+                        why = self.broker.stopped() => farewell(why),
+                        why = self.connection.stopped() => farewell(why),
+                    }
+                });
+                pump.run(&vital.pulse, &vital.traffic, stop).await
+            };
+            drop(counted);
+            let name = end_name(&end);
+            shared.metrics.ended(name);
+            ended(self.connection, name, shared);
+            drop(self.admitted);
+            info!(
+                broker_id = self.broker.id,
+                session_id = session.id,
+                %client,
+                end = name,
+                error = end.as_ref().err().map(ToString::to_string),
+                up_bytes = vital.traffic.up.bytes(),
+                down_bytes = vital.traffic.down.bytes(),
+                seconds = began.elapsed().as_secs(),
+                "session ended"
+            );
+        }
     }
 }
 

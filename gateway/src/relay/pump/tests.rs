@@ -12,7 +12,7 @@ use super::super::pulse::Pace;
 use super::super::ws::frame::put_header;
 use super::*;
 
-/// [`super::run`] with a clock of its own, where it is a core that has one.
+/// [`Pump::run`] with a clock of its own, where it is a core that has one.
 ///
 /// # Errors
 /// As there.
@@ -25,6 +25,7 @@ pub async fn run(
     stop: impl Future<Output = Close>,
 ) -> Result<End, RelayError> {
     let pulse = Pulse::default();
+    let mut pump = Pump::new(client, target, early);
     let clock = async {
         let Some(tick) = pace.tick() else { return pending().await };
         loop {
@@ -33,7 +34,7 @@ pub async fn run(
         }
     };
     tokio::select! {
-        end = super::run(client, target, early, &pulse, traffic, Box::pin(stop)) => end,
+        end = pump.run(&pulse, traffic, Box::pin(stop)) => end,
         never = clock => never,
     }
 }

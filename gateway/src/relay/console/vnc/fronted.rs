@@ -43,6 +43,11 @@ impl<S> Fronted<S> {
         Self { target, front: Some(Box::default()) }
     }
 
+    /// `target` with nothing in front.
+    pub const fn open(target: S) -> Self {
+        Self { target, front: None }
+    }
+
     /// The client's part of the handshake, while there is one to come.
     fn listening(&mut self) -> Option<&mut Front> {
         self.front.as_deref_mut().filter(|front| front.step != Step::Done)
