@@ -19,7 +19,7 @@ use std::io::Write;
 
 use portcullis_tests::namespace::in_namespace;
 use relay::splice;
-use rows::Scale;
+use rows::{Sample, Scale};
 use serde_json::json;
 
 fn main() {
@@ -34,12 +34,9 @@ fn main() {
 fn measure(file: &str, scale: &str, rows: &[&str]) {
     let scale = if scale == "quick" { Scale::quick() } else { Scale::full() };
     let mut out = File::create(file).unwrap_or_else(|error| panic!("{file}: {error}"));
-    for row in rows {
-        let (row, wished) = row.split_once('=').map_or((*row, None), |(row, peers)| (row, Some(peers)));
-        let mut peers = rows::peers(row).unwrap_or_else(|| panic!("no row {row}"));
-        if let Some(wished) = wished {
-            peers.retain(|(peer, _)| wished.split(',').any(|wish| wish == *peer));
-        }
+    // All of them before the first is measured.
+    let rows: Vec<_> = rows.iter().map(|row| wished(row)).collect();
+    for (row, peers) in rows {
         // Interleaved, so that what disturbs the machine for a while disturbs all alike.
         for repeat in 1..=scale.repeats {
             for (peer, sample) in &peers {
@@ -53,6 +50,18 @@ fn measure(file: &str, scale: &str, rows: &[&str]) {
     }
 }
 
+/// A row with those of its peers that are wished for; all of them without a wish.
+fn wished(word: &str) -> (&str, Vec<(&'static str, Sample)>) {
+    let (row, wishes) = word.split_once('=').unwrap_or((word, ""));
+    let mut peers = rows::peers(row).unwrap_or_else(|| panic!("no row {row}"));
+    let wishes: Vec<_> = wishes.split(',').filter(|wish| !wish.is_empty()).collect();
+    if let Some(unknown) = wishes.iter().find(|wish| !rows::is_known(wish)) {
+        panic!("no peer {unknown}");
+    }
+    peers.retain(|(peer, _)| wishes.is_empty() || wishes.contains(peer));
+    (row, peers)
+}
+
 /// Runs `body` in a network namespace of its own with reno in it.
 fn fresh<T: Send>(body: impl FnOnce() -> T + Send) -> T {
     in_namespace(|| {
@@ -61,4 +70,20 @@ fn fresh<T: Send>(body: impl FnOnce() -> T + Send) -> T {
         std::fs::write(control, "reno").unwrap_or_else(|error| panic!("{control}: {error}"));
         body()
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_row_has_the_peers_that_are_wished_for() {
+        let names = |word| wished(word).1.iter().map(|(peer, _)| *peer).collect::<Vec<_>>();
+        assert_eq!(names("brokers"), ["portcullis", "websockify"]);
+        // Who is known elsewhere is not asked for here.
+        assert_eq!(names("brokers=portcullis,direct"), ["portcullis"]);
+        assert_eq!(names("rtt=direct,haproxy"), ["haproxy", "direct"]);
+        assert!(std::panic::catch_unwind(|| wished("rtt=nobody").0.len()).is_err());
+        assert!(std::panic::catch_unwind(|| wished("nothing").0.len()).is_err());
+    }
 }

@@ -50,7 +50,7 @@ impl Scale {
         Self {
             repeats: 5,
             pieces: 4 * 1024,
-            sessions: 1_000,
+            sessions: 2_000,
             visits: 1_000,
             messages: 600,
             slow: Duration::from_millis(600),
@@ -101,6 +101,13 @@ pub fn peers(row: &str) -> Option<Vec<(&'static str, Sample)>> {
         "brokers" => Some(listed(&brokers::BROKERS)),
         _ => relays(row),
     }
+}
+
+/// Whether anybody of this name is in any row.
+pub fn is_known(peer: &str) -> bool {
+    let consoles = [consoles::OPEN, brokers::BROKERS].concat();
+    let listed = filter::PEERS.iter().chain(&consoles).map(|(name, _)| *name);
+    RELAYS.iter().map(|entry| entry.name).chain(listed).any(|name| name == peer)
 }
 
 /// A peer, and how its sample is taken.
