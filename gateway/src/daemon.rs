@@ -29,6 +29,7 @@ use crate::control::store::{Store, WallTime};
 use crate::descriptors;
 use crate::kernel::address::Addresses;
 use crate::kernel::filter::Gate;
+use crate::memory;
 use crate::metrics::Metrics;
 use crate::relay::core::{self, Hatch, Threads};
 use crate::relay::far::Reach;
@@ -63,6 +64,7 @@ const REMEMBER: Duration = Duration::from_secs(24 * 60 * 60);
 pub fn run(config: Config) -> anyhow::Result<()> {
     // Whatever is written is for the daemon's user alone.
     nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o077));
+    memory::set_up();
     // Each session takes two.
     if let Err(error) = descriptors::raise_limit() {
         warn!(%error, "descriptor limit not raised");

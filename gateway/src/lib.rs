@@ -17,6 +17,7 @@ pub mod daemon;
 pub mod descriptors;
 pub mod file_lock;
 pub mod kernel;
+pub mod memory;
 pub mod metrics;
 pub mod relay;
 pub mod tls;

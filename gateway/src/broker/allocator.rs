@@ -33,9 +33,9 @@ struct State {
     ports: Ports,
     free: Free,
     /// Neither free nor lent, until then.
-    resting: HashMap<usize, Instant>,
+    resting: HashMap<u32, Instant>,
     /// The same, by their ends.
-    ends: BTreeSet<(Instant, usize)>,
+    ends: BTreeSet<(Instant, u32)>,
 }
 
 /// No port is free.
@@ -75,7 +75,7 @@ impl Allocator {
         Some(self.lease_of(endpoint, number, true))
     }
 
-    fn lease_of(&self, endpoint: SocketAddr, number: usize, used: bool) -> Lease {
+    fn lease_of(&self, endpoint: SocketAddr, number: u32, used: bool) -> Lease {
         Lease { allocator: self.clone(), endpoint, number, used, foreign: false }
     }
 
@@ -92,7 +92,7 @@ impl Allocator {
 
 impl State {
     fn new(ports: Ports) -> Self {
-        let free = Free::new(ports.addresses.len() * ports.range.len());
+        let free = Free::new(count(ports.addresses.len() * ports.range.len()));
         let mut state = Self { ports, free, resting: HashMap::new(), ends: BTreeSet::new() };
         for ip in &state.ports.addresses {
             for port in &state.ports.exclude {
@@ -104,24 +104,24 @@ impl State {
         state
     }
 
-    fn number(&self, endpoint: SocketAddr) -> Option<usize> {
+    fn number(&self, endpoint: SocketAddr) -> Option<u32> {
         let address = self.ports.addresses.iter().position(|ip| *ip == endpoint.ip())?;
         let port = self
             .ports
             .range
             .contains(&endpoint.port())
             .then(|| endpoint.port() - self.ports.range.start())?;
-        Some(address * self.ports.range.len() + usize::from(port))
+        Some(count(address * self.ports.range.len()) + u32::from(port))
     }
 
-    fn endpoint(&self, number: usize) -> SocketAddr {
-        let ports = self.ports.range.len();
+    fn endpoint(&self, number: u32) -> SocketAddr {
+        let (number, ports) = (number as usize, self.ports.range.len());
         let port = u16::try_from(number % ports).expect("less than there are ports");
         SocketAddr::new(self.ports.addresses[number / ports], self.ports.range.start() + port)
     }
 
     /// One that is taken rests, whatever rest it has had.
-    fn rest(&mut self, number: usize, until: Instant) {
+    fn rest(&mut self, number: u32, until: Instant) {
         if let Some(before) = self.resting.insert(number, until) {
             self.ends.remove(&(before, number));
         }
@@ -140,12 +140,17 @@ impl State {
     }
 }
 
+/// Of addresses there are few, and of ports not 2^16.
+fn count(endpoints: usize) -> u32 {
+    u32::try_from(endpoints).expect("fewer than 2^32 endpoints")
+}
+
 /// A lent port.
 #[derive(Debug)]
 pub struct Lease {
     allocator: Allocator,
     endpoint: SocketAddr,
-    number: usize,
+    number: u32,
     used: bool,
     foreign: bool,
 }

@@ -9,21 +9,21 @@ use rand::{Rng, RngExt};
 /// own number until it is moved.
 #[derive(Debug)]
 pub(super) struct Free {
-    count: usize,
+    count: u32,
     /// What is at a place, of those that moved.
-    at: HashMap<usize, usize>,
+    at: HashMap<u32, u32>,
     /// The place of a number, of those that moved.
-    place: HashMap<usize, usize>,
+    place: HashMap<u32, u32>,
 }
 
 impl Free {
     /// All numbers below `count` are free.
-    pub(super) fn new(count: usize) -> Self {
+    pub(super) fn new(count: u32) -> Self {
         Self { count, at: HashMap::new(), place: HashMap::new() }
     }
 
     /// Takes any of those that are free; each is as likely. `None` if none is.
-    pub(super) fn take_any(&mut self, rng: &mut impl Rng) -> Option<usize> {
+    pub(super) fn take_any(&mut self, rng: &mut impl Rng) -> Option<u32> {
         if self.count == 0 {
             return None;
         }
@@ -34,7 +34,7 @@ impl Free {
     }
 
     /// Takes a certain one. Returns whether it was free.
-    pub(super) fn take(&mut self, number: usize) -> bool {
+    pub(super) fn take(&mut self, number: u32) -> bool {
         let place = moved(&self.place, number);
         let was_free = place < self.count;
         if was_free {
@@ -45,7 +45,7 @@ impl Free {
     }
 
     /// Gives back one that was taken.
-    pub(super) fn give(&mut self, number: usize) {
+    pub(super) fn give(&mut self, number: u32) {
         let place = moved(&self.place, number);
         if place >= self.count {
             self.swap(place, self.count);
@@ -53,13 +53,13 @@ impl Free {
         }
     }
 
-    fn swap(&mut self, one: usize, other: usize) {
+    fn swap(&mut self, one: u32, other: u32) {
         let (number, second) = (moved(&self.at, one), moved(&self.at, other));
         self.put(number, other);
         self.put(second, one);
     }
 
-    fn put(&mut self, number: usize, place: usize) {
+    fn put(&mut self, number: u32, place: u32) {
         if number == place {
             self.at.remove(&place);
             self.place.remove(&number);
@@ -70,7 +70,7 @@ impl Free {
     }
 }
 
-fn moved(from: &HashMap<usize, usize>, key: usize) -> usize {
+fn moved(from: &HashMap<u32, u32>, key: u32) -> u32 {
     from.get(&key).copied().unwrap_or(key)
 }
 
@@ -82,7 +82,7 @@ mod tests {
 
     use super::*;
 
-    const COUNT: usize = 12;
+    const COUNT: u32 = 12;
 
     proptest! {
         #[test]
@@ -100,7 +100,7 @@ mod tests {
                         None => prop_assert!(model.is_empty()),
                     },
                 }
-                prop_assert_eq!(free.count, model.len());
+                prop_assert_eq!(free.count as usize, model.len());
                 prop_assert_eq!(free.at.len(), free.place.len());
             }
         }
@@ -108,13 +108,13 @@ mod tests {
 
     #[test]
     fn each_is_as_likely() {
-        let mut drawn = [0_u32; COUNT];
+        let mut drawn = [0_u32; COUNT as usize];
         let mut rng = rand::rng();
         for _ in 0..12_000 {
             let mut free = Free::new(COUNT);
             free.take(3);
             let number = free.take_any(&mut rng).expect("eleven are free");
-            drawn[number] += 1;
+            drawn[number as usize] += 1;
         }
         assert_eq!(drawn[3], 0);
         assert!(

@@ -94,6 +94,10 @@ impl Tickets {
             // Twice what is left: however many there are, each is looked at a few times.
             self.sweep_at = 2 * self.tickets.len();
         }
+        if self.tickets.len() == self.tickets.capacity() {
+            // Most brokers have one.
+            self.tickets.reserve_exact(self.tickets.len().max(1));
+        }
         match self.position(ticket.hash) {
             Ok(at) => self.tickets[at] = ticket,
             Err(at) => self.tickets.insert(at, ticket),

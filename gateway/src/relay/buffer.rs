@@ -36,12 +36,12 @@ struct Place {
 impl Buffer {
     /// A buffer from this thread's pool. Its content is of no meaning.
     pub fn borrow() -> Self {
-        Self(POOL.with_borrow_mut(Pool::take).unwrap_or_else(Place::new))
+        Self(POOL.with_borrow_mut(Pool::take).unwrap_or_else(Place::allocate))
     }
 }
 
 impl Place {
-    fn new() -> Self {
+    fn allocate() -> Self {
         let bytes = vec![0; 2 * HEADROOM + READ_MAX].into_boxed_slice();
         let start = bytes.as_ptr().align_offset(HEADROOM).min(HEADROOM);
         Self { bytes, start }

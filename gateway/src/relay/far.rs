@@ -78,6 +78,7 @@ impl Reach {
     }
 
     async fn dial(&self, target: &Target, broker_id: &str) -> Result<TcpStream, Refusal> {
+        let began = Instant::now();
         let stream = self.destinations.dial(target, self.within).await.map_err(|error| {
             info!(broker_id, %error, "target not reached");
             match error {
@@ -86,11 +87,12 @@ impl Reach {
                 DialError::Refused { .. } | DialError::NotAllowed { .. } => Refusal::TargetRefused,
             }
         })?;
+        let round_trip = began.elapsed();
         if descriptors::is_of_reserve(&stream) {
             return Err(Refusal::Full);
         }
         // A connection that ended already is noticed at its first read.
-        let _ = socket::prepare(&stream, self.peer);
+        let _ = socket::prepare(&stream, self.peer).and_then(|()| socket::bound_lead(&stream, round_trip));
         Ok(stream)
     }
 

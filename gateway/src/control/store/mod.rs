@@ -69,6 +69,10 @@ impl std::fmt::Display for WallTime {
     }
 }
 
+/// Pages that SQLite keeps, in KiB below zero (`PRAGMA cache_size`). The system keeps the file's pages too, and
+/// shares them.
+const CACHE: &str = "-256";
+
 /// How long a request waits for the store.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -92,6 +96,7 @@ impl Store {
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Normal)
             .busy_timeout(PATIENCE)
+            .pragma("cache_size", CACHE)
             .disable_statement_logging();
         let line = Line::new(options);
         let mut turn = line.turn().await.map_err(failed("open"))?;
