@@ -11,47 +11,31 @@ use super::ws::SERVER_HEADER_LEN;
 pub const READ_MAX: usize = 256 * 1024;
 /// Bytes that a read of a session brings at most that has moved little so far.
 pub const READ_MIN: usize = 16 * 1024;
-/// Room in front of what is read, for the header of the frame that carries it to the client. A line of the
-/// cache: the kernel copies to and from aligned memory in half the time.
-pub const HEADROOM: usize = 64;
-const _: () = assert!(HEADROOM >= SERVER_HEADER_LEN);
+/// Room in front of what is read, for the header of the frame that carries it to the client.
+pub const HEADROOM: usize = SERVER_HEADER_LEN;
 /// Free buffers that a core keeps at any rate.
 const KEPT: usize = 1;
 
 thread_local! {
-    static POOL: RefCell<Pool<Place>> = const { RefCell::new(Pool::new()) };
+    static POOL: RefCell<Pool<Box<[u8]>>> = const { RefCell::new(Pool::new()) };
 }
 
-/// A buffer of [`HEADROOM`] plus [`READ_MAX`] bytes, [`Deref`]ed from a border of [`HEADROOM`] bytes on. It
-/// goes back to the pool of the thread that drops it. What was never written to takes no memory.
-pub struct Buffer(Place);
-
-#[derive(Default)]
-struct Place {
-    bytes: Box<[u8]>,
-    /// First byte on a border.
-    start: usize,
-}
+/// A buffer of [`HEADROOM`] plus [`READ_MAX`] bytes. It goes back to the pool of the thread that drops it. What was
+/// never written to takes no memory.
+pub struct Buffer(Box<[u8]>);
 
 impl Buffer {
     /// A buffer from this thread's pool. Its content is of no meaning.
     pub fn borrow() -> Self {
-        Self(POOL.with_borrow_mut(Pool::take).unwrap_or_else(Place::allocate))
-    }
-}
-
-impl Place {
-    fn allocate() -> Self {
-        let bytes = vec![0; 2 * HEADROOM + READ_MAX].into_boxed_slice();
-        let start = bytes.as_ptr().align_offset(HEADROOM).min(HEADROOM);
-        Self { bytes, start }
+        let pooled = POOL.with_borrow_mut(Pool::take);
+        Self(pooled.unwrap_or_else(|| vec![0; HEADROOM + READ_MAX].into_boxed_slice()))
     }
 }
 
 impl Drop for Buffer {
     fn drop(&mut self) {
-        let place = std::mem::take(&mut self.0);
-        POOL.with_borrow_mut(|pool| pool.put(place));
+        let buffer = std::mem::take(&mut self.0);
+        POOL.with_borrow_mut(|pool| pool.put(buffer));
     }
 }
 
@@ -64,13 +48,13 @@ impl Deref for Buffer {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
-        &self.0.bytes[self.0.start..]
+        &self.0
     }
 }
 
 impl DerefMut for Buffer {
     fn deref_mut(&mut self) -> &mut [u8] {
-        &mut self.0.bytes[self.0.start..]
+        &mut self.0
     }
 }
 
@@ -93,13 +77,5 @@ mod tests {
         assert_eq!(POOL.with_borrow(Pool::len), KEPT + 5);
         trim();
         assert_eq!(POOL.with_borrow(Pool::len), KEPT);
-    }
-
-    #[test]
-    fn a_buffer_is_aligned_and_large_enough() {
-        for buffer in [Buffer::borrow(), Buffer::borrow(), Buffer::borrow()] {
-            assert_eq!(buffer.as_ptr().align_offset(HEADROOM), 0);
-            assert!(buffer.len() >= HEADROOM + READ_MAX);
-        }
     }
 }
