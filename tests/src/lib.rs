@@ -5,6 +5,8 @@
 
 pub mod browser;
 pub mod console;
+pub mod content;
+pub mod ends;
 pub mod events;
 pub mod eye;
 pub mod files;
@@ -24,6 +26,7 @@ pub mod target;
 pub mod tigervnc;
 pub mod tls;
 pub mod transfer;
+pub mod usage;
 pub mod websocket;
 pub mod wiretap;
 

@@ -12,6 +12,7 @@ mod run;
 mod scratch;
 mod setup;
 mod signals;
+mod soak;
 mod steps;
 mod terminal;
 mod test;
@@ -39,6 +40,7 @@ enum Task {
     Test(test::Options),
     Run(run::Options),
     Bench(bench::Options),
+    Soak(soak::Options),
 }
 
 fn main() -> ExitCode {
@@ -52,6 +54,7 @@ fn main() -> ExitCode {
         Task::Test(options) => test::run(&options),
         Task::Run(options) => run::run(&options),
         Task::Bench(options) => bench::run(&options),
+        Task::Soak(options) => soak::run(&options),
     });
     let Err(error) = outcome else { return ExitCode::SUCCESS };
     eprintln!("error: {error:#}");

@@ -54,11 +54,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let built = build::all(false, options.consent)?;
     built.complete()?;
     let gateway = built.gateway.context("there is no daemon to measure")?;
-    exec::run(
-        workspace::cargo()
-            .args(["build", "--locked", "--release", "--package", "portcullis-tests"])
-            .args(["--bin", "bench"]),
-    )?;
+    build::player("bench")?;
     let samples = measure(&gateway, &rows, options)?;
     let machine = machine::Machine::look();
     if options.json {

@@ -65,6 +65,12 @@ pub(crate) fn all(dev: bool, consent: setup::Consent) -> Result<Built> {
     Ok(Built { gateway, failed })
 }
 
+/// Builds a program of the tests that plays both ends of a daemon, beside that one.
+pub(crate) fn player(name: &str) -> Result<()> {
+    let mut cargo = workspace::cargo();
+    exec::run(cargo.args(["build", "--locked", "--release", "--package", "portcullis-tests", "--bin", name]))
+}
+
 /// Takes note of a failure and goes on, but not against a wish to stop.
 fn note<T>(part: &'static str, outcome: Result<T>, failed: &mut Vec<&'static str>) -> Result<Option<T>> {
     match outcome {

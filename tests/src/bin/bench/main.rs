@@ -6,18 +6,17 @@
 //! byte, a wrong verdict, or a peer that does not run. `PORTCULLIS_BIN` is the daemon, `PORTCULLIS_PEERS` the
 //! folder of relays that are no packages. `bench splice PORT` is a relay itself, see `relay/splice.rs`.
 
-mod content;
 mod cores;
 mod ends;
 mod filter;
 mod relay;
 mod rows;
-mod usage;
 
 use std::fs::File;
 use std::io::Write;
 
 use portcullis_tests::namespace::in_namespace;
+use portcullis_tests::{content, usage};
 use relay::splice;
 use rows::{Sample, Scale};
 use serde_json::json;

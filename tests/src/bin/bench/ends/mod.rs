@@ -1,22 +1,18 @@
 //! The two ends of a session: a console that speaks bytes, and a client that speaks WebSocket as briefly as
 //! RFC 6455 section 5 permits, or bytes where the relay has no frames. Neither is to cost what a relay does.
 
-mod frames;
-mod stream;
-
-use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::ops::Range;
 use std::thread;
 
 use portcullis_tests::PATIENCE;
+pub use portcullis_tests::ends::Stream;
+use portcullis_tests::ends::{Frames, send, take};
 use portcullis_tests::target::{self, Target};
 use portcullis_tests::websocket::{Socket, open_on};
 
-use crate::content::{Content, Framing, PIECE};
+use crate::content::{Content, Framing};
 use crate::relay::{Relay, Wire};
-use frames::Frames;
-pub use stream::Stream;
 
 /// A session through a relay, seen from both ends.
 pub struct Session {
@@ -127,24 +123,4 @@ impl Client {
     pub fn take_part(&mut self, content: &Content, at: u64) -> u64 {
         self.frames.part(&mut self.stream, content, at)
     }
-}
-
-/// Sends these pieces.
-fn send(to: &mut impl Write, content: &Content, pieces: &Range<u64>, framing: Framing) {
-    for bytes in content.writes(pieces, framing) {
-        to.write_all(bytes).expect("an end writes");
-    }
-}
-
-/// Reads what a console gets of these pieces.
-fn take(console: &mut impl Read, content: &Content, pieces: &Range<u64>) {
-    let mut buffer = vec![0; 4 * PIECE];
-    let Range { start: mut at, end } = content.bytes(pieces);
-    while at < end {
-        let len = console.read(&mut buffer).expect("the console reads");
-        assert_ne!(len, 0, "an end at byte {at}");
-        content.check(at, &buffer[..len]);
-        at += len as u64;
-    }
-    assert_eq!(at, end, "too many bytes");
 }

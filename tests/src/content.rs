@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use portcullis_tests::pattern;
+use crate::pattern;
 
 /// Bytes of a piece in bulk: one write of a console, one frame of a client.
 pub const PIECE: usize = 64 * 1024;

@@ -5,13 +5,16 @@ use std::net::{SocketAddr, TcpStream};
 use std::os::fd::AsFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use crate::PATIENCE;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use portcullis_tests::PATIENCE;
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection};
 
+/// A client's connection.
 pub enum Stream {
+    /// TCP.
     Plain(TcpStream),
+    /// TLS over TCP.
     Tls(Box<Tls>),
 }
 

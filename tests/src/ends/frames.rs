@@ -18,6 +18,7 @@ pub struct Frames {
 }
 
 impl Frames {
+    /// At the beginning of a stream.
     pub const fn new(framing: Framing) -> Self {
         let left = match framing {
             Framing::WebSocket => (0, false),
@@ -27,6 +28,9 @@ impl Frames {
     }
 
     /// Reads these pieces of `content`, which are the last for a while.
+    ///
+    /// # Panics
+    /// Something else comes, or the end.
     pub fn check(&mut self, from: &mut impl Read, content: &Content, pieces: &Range<u64>) {
         self.room(4 * PIECE);
         self.take(from, content, pieces);
@@ -42,6 +46,9 @@ impl Frames {
     }
 
     /// Reads these pieces of `content`; there is [room](Self::room).
+    ///
+    /// # Panics
+    /// Something else comes, or the end.
     pub fn take(&mut self, from: &mut impl Read, content: &Content, pieces: &Range<u64>) {
         let Range { start: mut at, end } = content.bytes(pieces);
         while at < end {
@@ -52,6 +59,9 @@ impl Frames {
 
     /// Reads what comes next, which is from byte `at` on of `content`, and says how much it was; there is
     /// [room](Self::room).
+    ///
+    /// # Panics
+    /// Something else comes, or the end.
     pub fn part(&mut self, from: &mut impl Read, content: &Content, at: u64) -> u64 {
         let payload = self.next(from);
         content.check(at, &self.buffer[payload.clone()]);
