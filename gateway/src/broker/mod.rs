@@ -106,6 +106,8 @@ pub struct Broker {
     pub admission: Admission,
     /// Where the console was when the broker was made, or retargeted.
     target: Mutex<Target>,
+    /// The inventory may know another place.
+    in_doubt: AtomicBool,
     tickets: Mutex<Tickets>,
     /// When it is over if nobody uses it.
     expires: Mutex<Instant>,
@@ -131,6 +133,7 @@ impl Broker {
             protocol: target.protocol,
             admission,
             target: Mutex::new(target),
+            in_doubt: AtomicBool::new(false),
             tickets: Mutex::default(),
             expires: Mutex::new(expires),
             used: AtomicBool::new(false),
@@ -144,9 +147,23 @@ impl Broker {
         lock(&self.target).clone()
     }
 
+    /// Where the console is, if that is sure.
+    pub fn sure_target(&self) -> Option<Target> {
+        let target = lock(&self.target);
+        (!self.in_doubt.load(Ordering::Relaxed)).then(|| target.clone())
+    }
+
     /// Points the broker at another place of the same instance.
-    pub fn retarget(&self, target: Target) {
-        *lock(&self.target) = target;
+    pub fn retarget(&self, new: Target) {
+        let mut target = lock(&self.target);
+        *target = new;
+        self.in_doubt.store(false, Ordering::Relaxed);
+    }
+
+    /// From now on, and until it is pointed at a place again, the inventory is asked where the console is.
+    pub fn doubt(&self) {
+        let _target = lock(&self.target);
+        self.in_doubt.store(true, Ordering::Relaxed);
     }
 
     /// Adds a ticket that is good until `expires`, which is as long as the broker stays at least.
@@ -194,12 +211,11 @@ impl Broker {
             Ok(Session::new(format!("s-{id}"), origin(), client))
         };
         let window = self.admission.window;
+        let hash = token.map(Token::hash);
         let mut tickets = lock(&self.tickets);
-        let (session, hash) = match token {
-            Some(token) => (tickets.claim(token.hash(), client, now, window, new)?, Some(token.hash())),
-            None if self.admission.tickets_optional => {
-                (tickets.claim_without(client, now, window, new)?, None)
-            }
+        let session = match hash {
+            Some(hash) => tickets.claim(hash, client, now, window, new)?,
+            None if self.admission.tickets_optional => tickets.claim_without(client, now, window, new)?,
             None => return Err(Refusal::NoTicket),
         };
         self.used.store(true, Ordering::Relaxed);
@@ -257,13 +273,13 @@ impl Broker {
 
 /// What the byte side asks of the control side. Implemented by `control::desk`.
 ///
-/// The calls come from the threads of the relay; the work is done on the control runtime.
+/// The calls come from the threads of the relay; the store is asked on the control runtime.
 pub trait Desk: Send + Sync {
     /// Where the broker's instance is now. Called once at the start of each session, before the
-    /// target is dialled.
+    /// target is dialled. Asks nobody where the broker is sure of it.
     ///
     /// # Errors
-    /// [`Refusal::InstanceGone`] if it was deleted or moved since the broker was made,
+    /// [`Refusal::InstanceGone`] if it was deleted or moved and the broker does not know,
     /// [`Refusal::Unavailable`] if nobody can tell.
     fn resolve(&self, broker: Arc<Broker>) -> BoxFuture<'static, Result<Target, Refusal>>;
 

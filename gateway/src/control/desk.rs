@@ -1,12 +1,12 @@
 //! What the byte side asks and tells: the implementation of [`Desk`].
 
 use std::collections::VecDeque;
+use std::future::ready;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio::time::sleep;
 use tracing::{error, warn};
@@ -19,14 +19,13 @@ use super::events::{Event, Events};
 use super::inventory::{Inventory, InventoryError};
 use super::store::{Store, StoreError};
 
-/// No database connection is driven by a relay thread: the store's writer runs on the control runtime, and what has
-/// to come to its end whether or not somebody waits for it does too.
+/// No database connection is driven by a relay thread: what is to be recorded goes into the queue of the store's
+/// writer, which runs on the control runtime, and comes to its end whether or not somebody waits for it.
 pub struct ControlDesk {
     inventory: Inventory,
     store: Store,
     metrics: Arc<Metrics>,
     events: Events,
-    control: Handle,
     notes: mpsc::UnboundedSender<(Arc<Session>, Note)>,
 }
 
@@ -41,16 +40,7 @@ impl ControlDesk {
     ) -> (Self, tokio::task::JoinHandle<()>) {
         let (notes, queue) = mpsc::unbounded_channel();
         let recorder = tokio::spawn(record(queue, store.clone(), metrics.clone(), events.clone()));
-        (Self { inventory, store, metrics, events, control: Handle::current(), notes }, recorder)
-    }
-
-    /// Runs `work` on the control runtime. A runtime that is gone means that the daemon stops.
-    fn run<T: Send + 'static>(
-        &self,
-        work: impl Future<Output = Result<T, Refusal>> + Send + 'static,
-    ) -> BoxFuture<'static, Result<T, Refusal>> {
-        let work = self.control.spawn(work);
-        Box::pin(async { work.await.unwrap_or(Err(Refusal::Stopping)) })
+        (Self { inventory, store, metrics, events, notes }, recorder)
     }
 }
 
@@ -72,6 +62,8 @@ type Notes = VecDeque<(Arc<Session>, Note)>;
 
 /// So many notes are told and recorded together at most.
 const TOGETHER: usize = 256;
+/// Nobody waits for notes: what comes within this is told and recorded together.
+const GATHER: Duration = Duration::from_millis(20);
 
 /// Tells and records what was noted, in its order. As long as the store takes nothing no session begins, so
 /// that no more wait than sessions ran.
@@ -88,6 +80,10 @@ async fn record(
             count = queue.recv_many(&mut noted, TOGETHER) => {
                 if count == 0 {
                     break;
+                }
+                if count < TOGETHER {
+                    sleep(GATHER).await;
+                    noted.extend(std::iter::from_fn(|| queue.try_recv().ok()).take(TOGETHER - count));
                 }
                 events.say_all(noted.iter().filter_map(|(session, note)| match note {
                     Note::CameIn => Some(Event::session_began(session)),
@@ -134,6 +130,11 @@ async fn record_one(store: &Store, session: &Session, note: Note) -> Result<(), 
 
 impl Desk for ControlDesk {
     fn resolve(&self, broker: Arc<Broker>) -> BoxFuture<'static, Result<Target, Refusal>> {
+        // The inventory is our own, and the lifecycle points brokers at what is written to it. One that others
+        // write to would have to be asked each time.
+        if let Some(target) = broker.sure_target() {
+            return Box::pin(ready(Ok(target)));
+        }
         let (inventory, metrics) = (self.inventory.clone(), self.metrics.clone());
         // It only asks: who does not wait any more leaves nothing behind.
         Box::pin(async move {
@@ -155,22 +156,22 @@ impl Desk for ControlDesk {
         session: Arc<Session>,
         hash: Option<[u8; 32]>,
     ) -> BoxFuture<'static, Result<Begun, Refusal>> {
-        let (store, metrics, notes) = (self.store.clone(), self.metrics.clone(), self.notes.clone());
-        self.run(async move {
-            match store.begin_session(&session, hash.as_ref()).await {
-                Ok(true) => Ok(Begun::new(move |is_in| {
-                    let note = if is_in { Note::CameIn } else { Note::StayedOut };
-                    // Nobody records any more when the daemon is gone.
-                    let _ = notes.send((session, note));
-                })),
-                Ok(false) => Err(Refusal::TicketUsed),
-                Err(error) => {
-                    error!(session_id = session.id, %error, "begin of a session not recorded");
-                    metrics.store_failed();
-                    Err(Refusal::Unavailable)
-                }
+        let (of, metrics, notes) = (session.clone(), self.metrics.clone(), self.notes.clone());
+        let begun = self.store.begin_session(&session, hash.as_ref(), move |begun| match begun {
+            Ok(true) => Ok(Begun::new(move |is_in| {
+                let note = if is_in { Note::CameIn } else { Note::StayedOut };
+                // Nobody records any more when the daemon is gone.
+                let _ = notes.send((of, note));
+            })),
+            Ok(false) => Err(Refusal::TicketUsed),
+            Err(error) => {
+                error!(session_id = of.id, %error, "begin of a session not recorded");
+                metrics.store_failed();
+                Err(Refusal::Unavailable)
             }
-        })
+        });
+        // A writer that is gone means that the daemon stops.
+        Box::pin(async { begun.await.unwrap_or(Err(Refusal::Stopping)) })
     }
 
     fn end(&self, session: Arc<Session>, end: &'static str) {

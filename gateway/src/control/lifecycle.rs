@@ -131,6 +131,8 @@ pub struct Lifecycle {
     held: Mutex<AllHeld>,
     /// Raised before brokers that are open are told of a change of their instances.
     changes: AtomicU64,
+    /// Held from a look into the inventory until brokers are pointed at what was found: who looks last points last.
+    pointing: tokio::sync::Mutex<()>,
     /// Ids of brokers that are closed, and why, where the store does not know it yet. As long as the store
     /// takes nothing no broker is opened, so these are no more than were open.
     unrecorded: Mutex<Vec<(String, &'static str)>>,
@@ -147,6 +149,7 @@ impl Lifecycle {
             parts,
             held: Mutex::default(),
             changes: AtomicU64::new(0),
+            pointing: tokio::sync::Mutex::default(),
             unrecorded: Mutex::default(),
             stopping: AtomicBool::new(false),
         })
@@ -273,6 +276,7 @@ impl Lifecycle {
         } else if self.changes.load(Ordering::SeqCst) == changes {
             return Ok(());
         } else {
+            let _pointing = self.pointing.lock().await;
             match self.parts.inventory.find(&broker.instance_id).await {
                 Ok(target) if target.protocol == broker.protocol => {
                     broker.retarget(target);

@@ -23,11 +23,15 @@ use super::listener::accept;
 use super::pulse::{Pace, Pulse};
 use super::session::{Shared, serve};
 use super::traffic::Traffic;
-use super::{buffer, pipe};
+use super::{buffer, pipe, socket};
 
 /// Handle to the cores. Clones lead to the same cores.
 #[derive(Clone)]
-pub struct Cores(Arc<Vec<mpsc::UnboundedSender<NewListener>>>);
+pub struct Cores {
+    senders: Arc<[mpsc::UnboundedSender<NewListener>]>,
+    /// A dead client is noticed within this; zero leaves it to TCP.
+    peer: Duration,
+}
 
 struct NewListener {
     listener: TcpListener,
@@ -66,17 +70,21 @@ pub fn start(count: usize, shared: &Arc<Shared>) -> io::Result<(Cores, Threads)>
         handles.push(std::thread::Builder::new().name(format!("relay-{index}")).spawn(run)?);
         senders.push(sender);
     }
-    Ok((Cores(Arc::new(senders)), Threads { stop, handles }))
+    Ok((Cores { senders: senders.into(), peer: shared.pace.peer }, Threads { stop, handles }))
 }
 
 impl Cores {
-    /// Accepts from `listener` on core `core`, counted round.
+    /// Accepts from `listener` on core `core`, counted round. What it accepts is ready to be served: the filter
+    /// lets nobody in before, and what came without one has no broker yet.
     ///
     /// # Errors
-    /// The cores were stopped.
+    /// The cores were stopped, or the socket does not listen.
     pub fn listen(&self, core: usize, listener: TcpListener) -> io::Result<Hatch> {
+        socket::prepare(&listener, self.peer)?;
+        // The queue is bounded for the picture's sake only; it works without.
+        let _ = socket::bound_queue(&listener);
         let (hatch, closed) = oneshot::channel();
-        let sender = &self.0[core % self.0.len()];
+        let sender = &self.senders[core % self.senders.len()];
         let stopped = |_| io::Error::other("the relay has stopped");
         sender.send(NewListener { listener, closed }).map_err(stopped)?;
         Ok(Hatch(hatch))
@@ -84,7 +92,7 @@ impl Cores {
 
     /// How many there are.
     pub fn count(&self) -> usize {
-        self.0.len()
+        self.senders.len()
     }
 }
 

@@ -29,7 +29,6 @@ use super::far::{Far, Reach, Refused};
 use super::handshake::{Ask, HeadTimes, NoHead, Upgrade, read_head};
 use super::pulse::{Pace, Pulse};
 use super::pump::{End, Pump, RelayError};
-use super::socket;
 use super::stream::{self, ClientStream, NoStream, Tls};
 use super::traffic::Traffic;
 use super::ws::{Close, CloseCode};
@@ -129,8 +128,6 @@ impl Arrival {
     async fn admit(self, shared: &Shared, stopping: impl Future<Output = ()>) -> Option<Connected> {
         let Self { stream, client } = self;
         let broker = stream.local_addr().ok().and_then(|endpoint| shared.table.get(endpoint));
-        // A connection that ended already is noticed at its first read.
-        let _ = socket::prepare(&stream, shared.pace.peer);
         let mut stopping = pin!(stopping);
         // Counted to the end of the way in.
         let handshake = if descriptors::is_of_reserve(&stream) {
@@ -294,8 +291,6 @@ impl Reached {
             ended(connection, CLIENT_GONE, shared);
             return None;
         }
-        // The queue is bounded for the picture's sake only; it works without.
-        let _ = socket::bound_queue(stream.get_ref());
         Some(Connected { broker, connection, admitted, stream, far, client, early })
     }
 }

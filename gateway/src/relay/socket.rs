@@ -1,6 +1,7 @@
 //! Options of the sockets on both legs.
 
 use std::io;
+use std::os::fd::AsFd;
 use std::time::Duration;
 
 use socket2::{SockRef, TcpKeepalive};
@@ -15,14 +16,15 @@ const LEAD: usize = 64 * 1024;
 /// Farther away than this, [`LEAD`] would slow a target down: at most so much moves in a round trip.
 const NEAR: Duration = Duration::from_millis(5);
 
-/// No delay for small messages; a dead peer is noticed within `peer` (zero: when TCP gives up).
+/// No delay for small messages; a dead peer is noticed within `peer` (zero: when TCP gives up). What a listener
+/// accepts from then on has its options (Linux copies the listening socket).
 ///
 /// # Errors
 /// The connection ended meanwhile.
-pub fn prepare(stream: &TcpStream, peer: Duration) -> io::Result<()> {
-    stream.set_nodelay(true)?;
+pub fn prepare(socket: &impl AsFd, peer: Duration) -> io::Result<()> {
+    let socket = SockRef::from(socket);
+    socket.set_tcp_nodelay(true)?;
     if !peer.is_zero() {
-        let socket = SockRef::from(stream);
         let third = (peer / 3).max(Duration::from_secs(1));
         socket
             .set_tcp_keepalive(&TcpKeepalive::new().with_time(third).with_interval(third).with_retries(2))?;
@@ -40,12 +42,12 @@ pub fn bound_lead(stream: &TcpStream, round_trip: Duration) -> io::Result<()> {
     if round_trip > NEAR { Ok(()) } else { SockRef::from(stream).set_recv_buffer_size(LEAD) }
 }
 
-/// Bounds what is queued for a client that reads slowly.
+/// Bounds what is queued for a client that reads slowly: on a listener, for those that it accepts from then on.
 ///
 /// # Errors
 /// The kernel does not know the option.
-pub fn bound_queue(stream: &TcpStream) -> io::Result<()> {
-    SockRef::from(stream).set_tcp_notsent_lowat(NOTSENT_LOWAT)
+pub fn bound_queue(socket: &impl AsFd) -> io::Result<()> {
+    SockRef::from(socket).set_tcp_notsent_lowat(NOTSENT_LOWAT)
 }
 
 /// Whether the client has ended its side already. What it sent and is not read yet counts as being
@@ -54,4 +56,29 @@ pub fn has_left(stream: &TcpStream) -> bool {
     let mut byte = [std::mem::MaybeUninit::uninit()];
     // The socket does not block: without anything to read this is an error, which is being there.
     SockRef::from(stream).peek(&mut byte).is_ok_and(|len| len == 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{TcpListener, TcpStream};
+
+    use super::*;
+
+    #[test]
+    fn what_is_accepted_has_the_options_of_its_listener() {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let peer = Duration::from_secs(30);
+        prepare(&listener, peer).expect("a socket");
+        bound_queue(&listener).expect("a socket");
+        let _client = TcpStream::connect(listener.local_addr().expect("an address")).expect("connects");
+        let (accepted, _) = listener.accept().expect("a connection");
+        let accepted = SockRef::from(&accepted);
+        assert!(accepted.tcp_nodelay().expect("an option"));
+        assert!(accepted.keepalive().expect("an option"));
+        assert_eq!(accepted.tcp_keepalive_time().expect("an option"), peer / 3);
+        assert_eq!(accepted.tcp_keepalive_interval().expect("an option"), peer / 3);
+        assert_eq!(accepted.tcp_keepalive_retries().expect("an option"), 2);
+        assert_eq!(accepted.tcp_user_timeout().expect("an option"), Some(peer));
+        assert_eq!(accepted.tcp_notsent_lowat().expect("an option"), NOTSENT_LOWAT);
+    }
 }

@@ -23,7 +23,7 @@ impl Lifecycle {
         let work = tokio::spawn(async move {
             target(&row)?;
             let new = this.parts.store.put_instance(&row).await;
-            let new = new.inspect_err(|_| this.parts.metrics.store_failed())?;
+            let new = new.inspect_err(|_| this.not_written(&row.instance_id))?;
             this.follow(&row.instance_id).await;
             this.parts.events.say(Event::instance("instance.put", &row.instance_id));
             Ok(new)
@@ -35,13 +35,23 @@ impl Lifecycle {
     /// the later row counts.
     async fn follow(self: &Arc<Self>, instance_id: &str) {
         for broker in self.of_instance(instance_id) {
+            let _pointing = self.pointing.lock().await;
             match self.parts.inventory.find(instance_id).await {
                 Ok(target) if target.protocol == broker.protocol => broker.retarget(target),
                 Ok(_) => drop(self.close(&broker.id, "instance changed", Stop::Closed).await),
-                // Sessions look it up once more, and are refused.
-                Err(error) => self.note(&error),
+                Err(error) => {
+                    // Sessions look it up once more, and are refused.
+                    broker.doubt();
+                    self.note(&error);
+                }
             }
         }
+    }
+
+    /// A change that failed may have been made all the same: nobody trusts what the brokers know.
+    fn not_written(&self, instance_id: &str) {
+        self.parts.metrics.store_failed();
+        self.of_instance(instance_id).iter().for_each(|broker| broker.doubt());
     }
 
     /// Writes all instances, and points their brokers at them. Runs to its end also when the caller goes
@@ -54,7 +64,9 @@ impl Lifecycle {
         let work = tokio::spawn(async move {
             rows.iter().try_for_each(|row| target(row).map(drop))?;
             let imported = this.parts.store.put_instances(&rows).await;
-            let imported = imported.inspect_err(|_| this.parts.metrics.store_failed())?;
+            let imported = imported.inspect_err(|_| {
+                rows.iter().for_each(|row| this.not_written(&row.instance_id));
+            })?;
             for row in &rows {
                 this.follow(&row.instance_id).await;
             }
@@ -76,7 +88,7 @@ impl Lifecycle {
         let (this, instance_id) = (self.clone(), instance_id.to_owned());
         let work = tokio::spawn(async move {
             let removed = this.parts.store.remove_instance(&instance_id).await;
-            let removed = removed.inspect_err(|_| this.parts.metrics.store_failed())?;
+            let removed = removed.inspect_err(|_| this.not_written(&instance_id))?;
             let brokers = this.of_instance(&instance_id);
             let closing =
                 brokers.iter().map(|broker| this.close(&broker.id, "instance removed", Stop::Closed));

@@ -357,6 +357,29 @@ async fn brokers_follow_their_instance() {
 }
 
 #[tokio::test]
+async fn a_change_that_failed_leaves_no_broker_sure_of_its_target() {
+    let bench = Bench::new().await;
+    let opened = bench.lifecycle.open(wish("i-1")).await.expect("opens");
+    let old = opened.broker.target();
+    assert_eq!(opened.broker.sure_target(), Some(old.clone()));
+    bench.spoil("ALTER TABLE instance RENAME TO gone").await;
+    assert!(bench.lifecycle.remove_instance("i-1").await.is_err());
+    assert_eq!(opened.broker.sure_target(), None);
+    assert_eq!(opened.broker.target(), old);
+    bench.spoil("ALTER TABLE gone RENAME TO instance").await;
+    let row = InstanceRow {
+        instance_id: "i-1".into(),
+        hypervisor: "kvm".into(),
+        host: "127.0.0.2".into(),
+        graphics_port: 5901,
+        graphics_protocol: "vnc".into(),
+        graphics_passwd: None,
+    };
+    bench.lifecycle.put_instance(row).await.expect("writes");
+    assert_eq!(opened.broker.sure_target().map(|target| target.host), Some("127.0.0.2".into()));
+}
+
+#[tokio::test]
 async fn what_is_valid_goes_on_after_a_restart() {
     let bench = Bench::new().await;
     let (kept, expired) = (
@@ -369,8 +392,8 @@ async fn what_is_valid_goes_on_after_a_restart() {
     );
     let client = [192, 0, 2, 1].into();
     let session = kept.broker.claim(Some(&kept.token), client, Instant::now()).expect("a ticket");
-    let begun = bench.store.begin_session(session.session(), session.hash().as_ref()).await;
-    assert!(begun.expect("records"));
+    let begun = bench.store.begin_session(session.session(), session.hash().as_ref(), |begun| begun).await;
+    assert!(begun.expect("the store is open").expect("records"));
     let session_id = session.session().id.clone();
     std::mem::forget(session);
     while WallTime::now() <= expired.expires_at {

@@ -55,16 +55,21 @@ impl Kind {
     }
 }
 
-/// A row's answer: what its statement returned for its key, if anything.
-type Answer = Result<Option<SqliteRow>, Arc<sqlx::Error>>;
+/// Who is told a row's answer: what its statement returned for its key, if anything. Must not wait.
+type Told = Box<dyn FnOnce(Result<Option<SqliteRow>, StoreError>) + Send>;
 
-#[derive(Debug)]
 struct Work {
     kind: Kind,
     /// The id of what is written or read.
     key: String,
     row: String,
-    answer: oneshot::Sender<Answer>,
+    told: Told,
+}
+
+impl Work {
+    fn failed(self, cause: Arc<sqlx::Error>) {
+        (self.told)(Err(StoreError { what: self.kind.what(), cause }));
+    }
 }
 
 /// Where work is handed in. Clones lead to the same writer.
@@ -108,13 +113,36 @@ impl Group {
         key: &str,
         row: &impl serde::Serialize,
     ) -> Result<Option<SqliteRow>, StoreError> {
-        let failed = |cause| StoreError { what: kind.what(), cause };
-        let row = serde_json::to_string(row)
-            .map_err(|error| failed(Arc::new(sqlx::Error::Encode(error.into()))))?;
         let (answer, answered) = oneshot::channel();
-        let closed = || failed(Arc::new(sqlx::Error::PoolClosed));
-        self.0.send(Work { kind, key: key.to_owned(), row, answer }).map_err(|_| closed())?;
-        answered.await.map_err(|_| closed())?.map_err(failed)
+        self.tell(kind, key, row, |told| {
+            // A caller that gave up does not wait for its answer.
+            let _ = answer.send(told);
+        });
+        let closed = StoreError { what: kind.what(), cause: Arc::new(sqlx::Error::PoolClosed) };
+        answered.await.unwrap_or(Err(closed))
+    }
+
+    /// As [`Self::ask`], for any thread: `told` gets the answer on the writer's, or here where there is no writer,
+    /// and is dropped where the writer ends before.
+    pub(super) fn tell(
+        &self,
+        kind: Kind,
+        key: &str,
+        row: &impl serde::Serialize,
+        told: impl FnOnce(Result<Option<SqliteRow>, StoreError>) + Send + 'static,
+    ) {
+        let (key, told) = (key.to_owned(), Box::new(told));
+        match serde_json::to_string(row) {
+            Ok(row) => {
+                if let Err(unsent) = self.0.send(Work { kind, key, row, told }) {
+                    unsent.0.failed(Arc::new(sqlx::Error::PoolClosed));
+                }
+            }
+            Err(error) => {
+                let row = String::new();
+                Work { kind, key, row, told }.failed(Arc::new(sqlx::Error::Encode(error.into())));
+            }
+        }
     }
 }
 
@@ -130,12 +158,11 @@ fn independent(waiting: &[Work]) -> usize {
 }
 
 async fn commit(line: &Line, batch: Vec<Work>) {
-    match run(line, &batch).await {
+    let parameters = Kind::ALL.map(|kind| parameter(&batch, kind));
+    match run(line, parameters).await {
         Ok(mut rows) => {
-            for Work { kind, key, answer, .. } in batch {
-                let row = rows.get_mut(&(kind as i64, key)).and_then(Vec::pop);
-                // A caller that gave up does not wait for its answer, here and below.
-                let _ = answer.send(Ok(row));
+            for Work { kind, key, told, .. } in batch {
+                told(Ok(rows.get_mut(&(kind as i64, key)).and_then(Vec::pop)));
             }
         }
         Err(error) if batch.len() > 1 && is_of_a_row(&error) => {
@@ -147,7 +174,7 @@ async fn commit(line: &Line, batch: Vec<Work>) {
         Err(error) => {
             let error = Arc::new(error);
             for work in batch {
-                let _ = work.answer.send(Err(error.clone()));
+                work.failed(error.clone());
             }
         }
     }
@@ -165,9 +192,8 @@ fn is_of_a_row(error: &sqlx::Error) -> bool {
 /// The rows that came back, by kind and key.
 type Rows = HashMap<(i64, String), Vec<SqliteRow>>;
 
-/// All of the batch, or nothing.
-async fn run(line: &Line, batch: &[Work]) -> Result<Rows, sqlx::Error> {
-    let parameters = Kind::ALL.map(|kind| parameter(batch, kind));
+/// All of it, or nothing: the rows of each kind.
+async fn run(line: &Line, parameters: [Option<String>; Kind::ALL.len()]) -> Result<Rows, sqlx::Error> {
     let wanted = |reads: bool| {
         let kinds = Kind::ALL.into_iter().zip(&parameters);
         kinds

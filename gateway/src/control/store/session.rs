@@ -4,6 +4,7 @@ use std::sync::atomic::Ordering;
 
 use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
+use tokio::sync::oneshot;
 
 use crate::broker::session::Session;
 use crate::broker::ticket::hex;
@@ -78,15 +79,18 @@ fn read(row: &SqliteRow) -> Result<SessionRow, sqlx::Error> {
 
 impl Store {
     /// Records that a connection comes into a session, and binds the ticket to it. Returns `false`, and
-    /// records nothing, if the ticket was used by another session, or the session was killed.
+    /// records nothing, if the ticket was used by another session, or the session was killed; `None` if the
+    /// store is closed. What it returns goes through `told` at once: it is a value of the caller's, which is
+    /// dropped where nobody waits for it any more.
     ///
     /// # Errors
-    /// See [`StoreError`]; nothing is recorded then.
-    pub async fn begin_session(
+    /// What `told` gets, see [`StoreError`]; nothing is recorded then.
+    pub fn begin_session<T: Send + 'static>(
         &self,
         session: &Session,
         hash: Option<&[u8; 32]>,
-    ) -> Result<bool, StoreError> {
+        told: impl FnOnce(Result<bool, StoreError>) -> T + Send + 'static,
+    ) -> impl Future<Output = Option<T>> + Send + 'static {
         let values = (
             &session.id,
             hash.map(|hash| hex(hash)),
@@ -96,8 +100,12 @@ impl Store {
             session.client,
             WallTime::now().0,
         );
-        let begun = self.group.ask(Kind::BeginSession, &session.id, &values).await;
-        begun.map(|row| row.is_some())
+        let (answer, answered) = oneshot::channel();
+        self.group.tell(Kind::BeginSession, &session.id, &values, move |begun| {
+            // Sent or not, the value is dropped if nobody takes it.
+            let _ = answer.send(told(begun.map(|row| row.is_some())));
+        });
+        async { answered.await.ok() }
     }
 
     /// Records that a session was killed, before it ended: its ticket is good for nothing from now on,

@@ -29,6 +29,10 @@ fn row(id: &str) -> BrokerRow {
     }
 }
 
+async fn begin(store: &Store, session: &Session, hash: Option<&[u8; 32]>) -> Result<bool, StoreError> {
+    store.begin_session(session, hash, |begun| begun).await.expect("the store is open")
+}
+
 fn session(id: &str) -> Arc<Session> {
     let origin = Origin { broker_id: "b-1".into(), instance_id: "i-1".into(), protocol: Protocol::Vnc };
     Session::new(id.into(), origin, IpAddr::from([192, 0, 2, 1]))
@@ -69,7 +73,7 @@ async fn past_sessions_are_listed_from_their_newest_end() {
     for (id, ended_at) in
         [("s-1", Some(30)), ("s-2", Some(10)), ("s-3", Some(20)), ("s-4", Some(20)), ("s-5", None)]
     {
-        store.begin_session(&session(id), None).await.expect("begins");
+        begin(&store, &session(id), None).await.expect("begins");
         let end =
             sqlx::query("UPDATE session SET ended_at = $2 WHERE session_id = $1").bind(id).bind(ended_at);
         store.run(end).await.expect("is written");
@@ -88,13 +92,13 @@ async fn past_sessions_are_listed_from_their_newest_end() {
 async fn a_ticket_is_of_one_session_also_after_a_restart() {
     let (folder, store) = store().await;
     store.add_broker(&row("b-1"), &TICKET).await.expect("adds");
-    assert!(store.begin_session(&session("s-1"), Some(&TICKET)).await.expect("begins"));
+    assert!(begin(&store, &session("s-1"), Some(&TICKET)).await.expect("begins"));
     store.close().await;
     let store = Store::open(&folder.path().join("store.db")).await.expect("opens again");
-    assert!(!store.begin_session(&session("s-2"), Some(&TICKET)).await.expect("answers"));
+    assert!(!begin(&store, &session("s-2"), Some(&TICKET)).await.expect("answers"));
     assert!(store.session("s-2").await.expect("answers").is_none(), "it was refused, and recorded");
-    assert!(store.begin_session(&session("s-1"), Some(&TICKET)).await.expect("comes back"));
-    assert!(!store.begin_session(&session("s-3"), Some(&[9; 32])).await.expect("no such ticket"));
+    assert!(begin(&store, &session("s-1"), Some(&TICKET)).await.expect("comes back"));
+    assert!(!begin(&store, &session("s-3"), Some(&[9; 32])).await.expect("no such ticket"));
     let ticket = store.tickets("b-1").await.expect("answers").remove(0);
     assert_eq!(
         ticket.session.map(|session| (session.id, session.client)),
@@ -106,9 +110,9 @@ async fn a_ticket_is_of_one_session_also_after_a_restart() {
 async fn a_killed_session_stays_killed() {
     let (_folder, store) = store().await;
     store.add_broker(&row("b-1"), &TICKET).await.expect("adds");
-    store.begin_session(&session("s-1"), Some(&TICKET)).await.expect("begins");
+    begin(&store, &session("s-1"), Some(&TICKET)).await.expect("begins");
     store.kill_session("s-1").await.expect("is killed");
-    assert!(!store.begin_session(&session("s-1"), Some(&TICKET)).await.expect("answers"));
+    assert!(!begin(&store, &session("s-1"), Some(&TICKET)).await.expect("answers"));
     // It may have ended otherwise a moment before, or never have: killed it is.
     store.end_session(&session("s-1"), "client_closed").await.expect("ends");
     store.end_all_sessions().await.expect("ends");
@@ -131,7 +135,7 @@ async fn what_is_recorded_after_failures_lasts() {
         sqlx::query("ROLLBACK").execute(&mut *broken).await.expect("rolls back");
         broken.commit().await.expect_err("there is nothing to commit");
     }
-    assert!(store.begin_session(&session("s-1"), Some(&TICKET)).await.expect("begins"));
+    assert!(begin(&store, &session("s-1"), Some(&TICKET)).await.expect("begins"));
     store.close().await;
     let store = Store::open(&folder.path().join("store.db")).await.expect("opens again");
     assert!(store.session("s-1").await.expect("answers").is_some());
@@ -141,7 +145,7 @@ async fn what_is_recorded_after_failures_lasts() {
 async fn a_session_is_recorded_from_its_begin_to_its_end() {
     let (_folder, store) = store().await;
     let session = session("s-1");
-    store.begin_session(&session, None).await.expect("begins");
+    begin(&store, &session, None).await.expect("begins");
     let begun = store.session("s-1").await.expect("answers").expect("a row");
     assert_eq!((begun.connections, begun.ended_at, begun.client.as_str()), (1, None, "192.0.2.1"));
     session.up.store(5, std::sync::atomic::Ordering::Relaxed);
@@ -149,7 +153,7 @@ async fn a_session_is_recorded_from_its_begin_to_its_end() {
     let ended = store.session("s-1").await.expect("answers").expect("a row");
     assert!(ended.ended_at.is_some());
     assert_eq!((ended.up_bytes, ended.end_reason.as_deref()), (5, Some("client_closed")));
-    store.begin_session(&session, None).await.expect("comes back");
+    begin(&store, &session, None).await.expect("comes back");
     let back = store.session("s-1").await.expect("answers").expect("a row");
     assert_eq!((back.connections, back.ended_at, back.started_at), (2, None, begun.started_at));
     assert_eq!(store.sessions("", 10, Some(true)).await.expect("answers").len(), 1);
@@ -164,27 +168,27 @@ async fn what_was_taken_back_never_was() {
     let (_folder, store) = store().await;
     store.add_broker(&row("b-1"), &TICKET).await.expect("adds");
     let first = session("s-1");
-    assert!(store.begin_session(&first, Some(&TICKET)).await.expect("begins"));
+    assert!(begin(&store, &first, Some(&TICKET)).await.expect("begins"));
     for _ in 0..2 {
         store.take_session_back(&first).await.expect("is taken back");
         assert!(store.session("s-1").await.expect("answers").is_none());
     }
     let second = session("s-2");
-    assert!(store.begin_session(&second, Some(&TICKET)).await.expect("the ticket is fresh"));
+    assert!(begin(&store, &second, Some(&TICKET)).await.expect("the ticket is fresh"));
     // A return that is taken back: the session was, and its ticket stays used.
     store.end_session(&second, "client_closed").await.expect("ends");
-    assert!(store.begin_session(&second, Some(&TICKET)).await.expect("comes back"));
+    assert!(begin(&store, &second, Some(&TICKET)).await.expect("comes back"));
     store.take_session_back(&second).await.expect("is taken back");
     let row = store.session("s-2").await.expect("answers").expect("a row");
     assert!(row.ended_at.is_some());
-    assert!(!store.begin_session(&session("s-3"), Some(&TICKET)).await.expect("answers"));
+    assert!(!begin(&store, &session("s-3"), Some(&TICKET)).await.expect("answers"));
 }
 
 #[tokio::test]
 async fn what_is_old_or_too_much_is_forgotten() {
     let (_folder, store) = store().await;
     for number in 0..5 {
-        store.begin_session(&session(&format!("s-{number}")), None).await.expect("begins");
+        begin(&store, &session(&format!("s-{number}")), None).await.expect("begins");
     }
     store.end_all_sessions().await.expect("ends");
     assert_eq!(store.forget_sessions(WallTime(0), 3).await.expect("forgets"), 2);
@@ -240,7 +244,7 @@ async fn a_ticket_that_is_shown_at_once_is_of_one_session() {
     let (_folder, store) = store().await;
     store.add_broker(&row("b-1"), &TICKET).await.expect("adds");
     let sessions: Vec<_> = (0..20).map(|number| session(&format!("s-{number}"))).collect();
-    let begun = join_all(sessions.iter().map(|session| store.begin_session(session, Some(&TICKET)))).await;
+    let begun = join_all(sessions.iter().map(|session| begin(&store, session, Some(&TICKET)))).await;
     assert_eq!(begun.into_iter().filter(|begun| *begun.as_ref().expect("answers")).count(), 1);
     assert_eq!(store.sessions("", 100, None).await.expect("answers").len(), 1);
 }
@@ -251,9 +255,9 @@ async fn what_one_session_does_at_once_keeps_its_order() {
     let sessions: Vec<_> = (0..50).map(|number| session(&format!("s-{number}"))).collect();
     let steps = sessions.iter().map(|session| async {
         let steps = tokio::join!(
-            store.begin_session(session, None),
+            begin(&store, session, None),
             store.end_session(session, "client_gone"),
-            store.begin_session(session, None),
+            begin(&store, session, None),
         );
         assert!(steps.0.expect("begins") && steps.2.expect("comes back"));
         steps.1.expect("ends");
