@@ -154,8 +154,11 @@ fn a_session_is_listed_and_killed(backend: &str) {
     assert_eq!(gateway.api().delete(&format!("/v1/sessions/{id}")).0, 204);
     assert_eq!(closed(&mut socket), Some((4001, "ended by an operator".into())));
     drop(socket);
+    // The kill is recorded before it is answered, the end a moment after it.
     wait_for("the end to be recorded", || {
-        (gateway.api().get(&format!("/v1/sessions/{id}")).1["end_reason"] == "killed").then_some(())
+        let (_, session) = gateway.api().get(&format!("/v1/sessions/{id}"));
+        assert_eq!(session["end_reason"], "killed", "{session}");
+        (!session["ended_at"].is_null()).then_some(())
     });
     // Its ticket is good for nothing any more; the broker stays, for it has a further one.
     assert_eq!(gateway.api().delete(&format!("/v1/sessions/{id}")).0, 404);

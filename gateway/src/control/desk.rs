@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::future::ready;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -90,8 +91,13 @@ async fn record(
                     Note::StayedOut => None,
                     Note::Ended(end) => Some(Event::session_ended(session, end)),
                 }));
-                // The record of who came in stands already.
-                waiting.extend(noted.drain(..).filter(|(_, note)| !matches!(note, Note::CameIn)));
+                // The record of who came in stands already. Who came back may have done so while the end before
+                // was being recorded, which is put right then.
+                let is_new = |session: &Session| session.connections.load(Ordering::Relaxed) <= 1;
+                let stands = |(session, note): &(Arc<Session>, Note)| {
+                    matches!(note, Note::CameIn) && is_new(session)
+                };
+                waiting.extend(noted.drain(..).filter(|noted| !stands(noted)));
             }
             () = sleep(AGAIN), if !waiting.is_empty() => {}
         }
@@ -122,7 +128,7 @@ async fn record_all(waiting: &mut Notes, store: &Store, metrics: &Metrics) {
 
 async fn record_one(store: &Store, session: &Session, note: Note) -> Result<(), StoreError> {
     match note {
-        Note::CameIn => Ok(()),
+        Note::CameIn => store.end_session(session, session.last_end().unwrap_or_default()).await,
         Note::StayedOut => store.take_session_back(session).await,
         Note::Ended(end) => store.end_session(session, end).await,
     }
