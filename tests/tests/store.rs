@@ -161,8 +161,11 @@ fn a_record_that_comes_too_late_is_taken_back() {
     let items = sessions["items"].as_array().expect("a list");
     assert_eq!(items.len(), 1, "{sessions}");
     assert_eq!((&items[0]["connections"], &items[0]["state"]), (&json!(1), &json!("live")));
-    // And nobody heard of another one.
-    let audit = std::fs::read_to_string(folder.path().join("state/audit.log")).expect("a log");
+    // And nobody hears of another one.
+    let audit = wait_for("the session in the log", || {
+        let audit = std::fs::read_to_string(folder.path().join("state/audit.log")).expect("a log");
+        audit.contains("\"session.began\"").then_some(audit)
+    });
     assert_eq!(audit.matches("\"session.began\"").count(), 1, "{audit}");
 }
 
