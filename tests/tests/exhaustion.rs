@@ -1,5 +1,6 @@
 //! Descriptors run out: who comes then is told so, and who is in stays.
 
+use std::io::Write;
 use std::net::TcpStream;
 use std::path::Path;
 use std::process::Command;
@@ -41,12 +42,31 @@ fn connections(gateway: &Gateway) -> f64 {
     cores.map(|line| line.split_once(' ').expect("a value").1.parse::<f64>().expect("a number")).sum()
 }
 
+/// Bytes at once.
+const MUCH: usize = 32 * 1024 * 1024;
+
+/// Pipes among the descriptors from 192 on, which are the reserve where there may be 256.
+fn pipes_of_reserve(gateway: &Gateway) -> usize {
+    let folder = format!("/proc/{}/fd", gateway.id());
+    let entries = std::fs::read_dir(folder).expect("descriptors").flatten();
+    let is_pipe = |entry: &std::fs::DirEntry| {
+        let number = entry.file_name().to_string_lossy().parse::<u32>().expect("a number");
+        // One that is closed meanwhile leads nowhere.
+        let file = std::fs::read_link(entry.path()).unwrap_or_default();
+        number >= 192 && file.to_string_lossy().starts_with("pipe:")
+    };
+    entries.filter(is_pipe).count()
+}
+
 fn who_comes_too_late_is_told_and_who_is_in_stays(backend: &str) {
     let folder = tempfile::tempdir().expect("a folder");
     let gateway = gateway(folder.path(), backend, (256, 256));
     let port = Target::new().echo();
     let (broker, late) = (gateway.open(port), gateway.open_again(&format!("i-{port}")));
     let mut good = open(&broker).expect("a session");
+    let target = Target::new();
+    let mut bulk = open(&gateway.open(target.port())).expect("a session");
+    let mut console = target.accept();
     // They say nothing, and take what is left. One address may have 64 of them.
     let silent: Vec<TcpStream> = (0..240)
         .map(|number| connect_from(&format!("127.0.0.{}", 2 + number % 4), broker.endpoint))
@@ -57,6 +77,15 @@ fn who_comes_too_late_is_told_and_who_is_in_stays(backend: &str) {
 
     assert_eq!(open(&late).expect_err("there is no room"), (503, "full".into()));
     echoes(&mut good, b"still here");
+    // What is fast by a pipe takes none from the reserve.
+    let inherited = pipes_of_reserve(&gateway);
+    let sends = std::thread::spawn(move || console.write_all(&[7; MUCH]).expect("the console writes"));
+    let mut came = 0;
+    while came < MUCH {
+        came += bulk.read().expect("a message").len();
+        assert_eq!(pipes_of_reserve(&gateway), inherited, "after {came} bytes");
+    }
+    sends.join().expect("sends all");
     let (status, answer) = gateway.api().post("/v1/brokers", &json!({ "instance_id": broker.instance() }));
     match backend {
         // A broker needs a socket of its own.

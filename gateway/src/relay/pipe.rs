@@ -13,6 +13,7 @@ use tokio::io::{AsyncRead, AsyncWrite, Interest};
 use tokio::net::TcpStream;
 
 use super::pool::Pool;
+use crate::descriptors;
 
 /// One side of a session.
 pub trait Leg: AsyncRead + AsyncWrite + Unpin {
@@ -130,6 +131,10 @@ fn poll_splice(
 impl Ends {
     fn new() -> nix::Result<Self> {
         let (read, write) = pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK)?;
+        // Without a pipe bytes are copied: it is worth no descriptor that somebody waits for.
+        if [&read, &write].into_iter().any(descriptors::is_of_reserve) {
+            return Err(Errno::EMFILE);
+        }
         match fcntl(&write, FcntlArg::F_SETPIPE_SZ(PIPE_LEN)) {
             // Who may have no larger one has the one that there is (pipe(7), `pipe-user-pages-soft`).
             Ok(_) | Err(Errno::EPERM) => Ok(Self { read, write }),
