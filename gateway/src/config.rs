@@ -26,7 +26,7 @@ mod raw;
 
 /// Every key, as written in the file. `filter.backend` is `PORTCULLIS_FILTER_BACKEND` in the
 /// environment.
-pub const KEYS: [&str; 53] = [
+pub const KEYS: [&str; 55] = [
     "broker_host",
     "addresses",
     "address_interface",
@@ -57,6 +57,8 @@ pub const KEYS: [&str; 53] = [
     "sessions.keep_days",
     "targets.allow",
     "targets.secrets",
+    "targets.ca",
+    "targets.insecure_tls",
     "filter.backend",
     "filter.hook",
     "filter.pins",
@@ -171,6 +173,10 @@ pub struct Config {
     pub allow: Vec<IpNet>,
     /// Whether the gateway authenticates to consoles itself; otherwise clients do.
     pub inject_secrets: bool,
+    /// Authorities for certificates of targets; `None` for the system's.
+    pub target_ca: Option<PathBuf>,
+    /// Whether there may be TLS with targets that anybody could be.
+    pub insecure_target_tls: bool,
     /// Which filter is wanted.
     pub backend: Backend,
     /// Which hook is wanted; `None` chooses.

@@ -38,6 +38,7 @@ use crate::relay::pulse::Pace;
 use crate::relay::session::{END_NAMES, Shared};
 use crate::relay::stream::{Handshake, Tls};
 use crate::relay::target::tcp::Destinations;
+use crate::relay::target::tls::Connector;
 use crate::tls;
 
 use control_port::ControlPort;
@@ -117,6 +118,7 @@ impl Daemon {
     async fn start(config: Config) -> anyhow::Result<Self> {
         let handshake = handshake(&config)?;
         let tls = broker_tls(&config, handshake.as_ref())?;
+        let target_tls = target_tls(&config)?;
         let lock = claim_state(&config.state_dir)?;
         let key = config.state_dir.join("api.key");
         let key = Key::load(&key).with_context(|| format!("API key {}", key.display()))?;
@@ -146,7 +148,15 @@ impl Daemon {
             sessions: sessions.clone(),
             sources: Arc::default(),
             desk: Arc::new(desk),
-            reach: reach(&config, [api_port.address(), metrics_port.address()]),
+            reach: Reach {
+                destinations: destinations(&config, [api_port.address(), metrics_port.address()]),
+                within: config.dial,
+                peer: config.peer_timeout,
+                inject_secrets: config.inject_secrets,
+                passwords: Arc::default(),
+                tls: target_tls,
+                metrics: metrics.clone(),
+            },
             tls,
             head: HeadTimes { first_byte: config.first_byte, head: config.header },
             allowed_origins: config.allowed_origins.clone(),
@@ -288,6 +298,14 @@ fn broker_tls(config: &Config, handshake: Option<&Handshake>) -> anyhow::Result<
     })
 }
 
+/// How TLS toward targets is done.
+fn target_tls(config: &Config) -> anyhow::Result<Connector> {
+    if config.insecure_target_tls {
+        warn!("targets.insecure_tls = true: where an instance says so, TLS with any console is believed");
+    }
+    Connector::new(config.target_ca.as_ref(), config.insecure_target_tls).context("targets.ca")
+}
+
 /// Makes the state folder, and makes sure that no other daemon uses it.
 fn claim_state(folder: &Path) -> anyhow::Result<File> {
     std::fs::create_dir_all(folder).with_context(|| format!("make the state folder {}", folder.display()))?;
@@ -304,20 +322,13 @@ fn claim_state(folder: &Path) -> anyhow::Result<File> {
     }
 }
 
-/// How targets are reached; `own` are addresses that are never a target.
-fn reach(config: &Config, own: [Option<SocketAddr>; 2]) -> Reach {
+/// What may be dialled; `own` are addresses that are never a target.
+fn destinations(config: &Config, own: [Option<SocketAddr>; 2]) -> Destinations {
     let range = || config.range.clone();
-    let destinations = Destinations {
+    Destinations {
         allow: config.allow.clone(),
         own: own.into_iter().flatten().collect(),
         own_range: config.addresses.iter().map(|ip| (ip.to_canonical(), range())).collect(),
-    };
-    Reach {
-        destinations,
-        within: config.dial,
-        peer: config.peer_timeout,
-        inject_secrets: config.inject_secrets,
-        passwords: Arc::default(),
     }
 }
 

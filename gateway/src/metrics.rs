@@ -17,6 +17,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 
+use crate::broker::target::tls::Trust;
 use crate::broker::{BrokerState, Protocol, Refusal};
 
 pub use text::{CONTENT_TYPE, encode};
@@ -56,6 +57,11 @@ struct SpeaksAndEnd {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct TrustLabel {
+    trust: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct CoreLabel {
     core: u64,
 }
@@ -76,6 +82,7 @@ pub struct Metrics {
     bytes: Family<Direction, Counter>,
     throttled: Family<Direction, Counter<f64, AtomicU64>>,
     refusals: Family<Code, Counter>,
+    target_tls: Family<TrustLabel, Counter>,
     brokers: Family<State, Gauge>,
     brokers_opened: Counter,
     brokers_closed: Counter,
@@ -98,6 +105,7 @@ impl Metrics {
             bytes: Family::default(),
             throttled: Family::default(),
             refusals: Family::default(),
+            target_tls: Family::default(),
             brokers: Family::default(),
             brokers_opened: Counter::default(),
             brokers_closed: Counter::default(),
@@ -117,6 +125,9 @@ impl Metrics {
         }
         for refusal in Refusal::ALL {
             drop(metrics.refusals.get_or_create(&Code { code: refusal.answer().1 }));
+        }
+        for trust in Trust::NAMES {
+            drop(metrics.target_tls.get_or_create(&TrustLabel { trust }));
         }
         for (_, state) in BrokerState::ALL {
             drop(metrics.brokers.get_or_create(&State { state }));
@@ -172,6 +183,11 @@ impl Metrics {
     /// A client was not let in.
     pub fn refused(&self, refusal: Refusal) {
         self.refusals.get_or_create(&Code { code: refusal.answer().1 }).inc();
+    }
+
+    /// TLS with a target began; `trust` is why its certificate was believed.
+    pub fn target_tls(&self, trust: &'static str) {
+        self.target_tls.get_or_create(&TrustLabel { trust }).inc();
     }
 
     /// A broker is in `state`, until the value is dropped.
@@ -282,6 +298,8 @@ impl Metrics {
         registry.register_with_unit("throttled", help, Unit::Seconds, self.throttled.clone());
         let help = "Connections that were not let in, by code";
         registry.register("handshake_refusals", help, self.refusals.clone());
+        let help = "Connections to targets by TLS, by why their certificates were believed";
+        registry.register("target_tls", help, self.target_tls.clone());
     }
 
     fn register_brokers(&self, registry: &mut Registry) {

@@ -7,10 +7,10 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustls::ServerConfig;
 use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{RootCertStore, ServerConfig};
 
 /// Why there is no TLS with these files.
 #[derive(Debug, thiserror::Error)]
@@ -105,6 +105,18 @@ pub fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsErro
         Ok(chain) => Ok(chain),
         Err(_) => Err(TlsError::Damaged { path: path.into() }),
     }
+}
+
+/// The authorities of a PEM file, at least one.
+///
+/// # Errors
+/// See [`TlsError`].
+pub fn roots(path: &Path) -> Result<Arc<RootCertStore>, TlsError> {
+    let mut roots = RootCertStore::empty();
+    for certificate in certificates(path)? {
+        roots.add(certificate).map_err(|_| TlsError::Damaged { path: path.into() })?;
+    }
+    Ok(Arc::new(roots))
 }
 
 fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {

@@ -1,12 +1,16 @@
 //! An authority of the test's own, certificates by it, and clients that trust it and nobody else.
 
-use std::net::{SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
-use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned, SupportedProtocolVersion};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::{
+    ClientConfig, ClientConnection, RootCertStore, ServerConfig, StreamOwned, SupportedProtocolVersion,
+};
+use tokio_rustls::TlsAcceptor;
 use ureq::tls::{Certificate, RootCerts, TlsConfig};
 
 use crate::gateway::agent_with;
@@ -94,6 +98,43 @@ impl Authority {
         let tls = TlsConfig::builder().unversioned_rustls_crypto_provider(portcullis::tls::provider());
         agent_with(tls.root_certs(RootCerts::from(trusted)).build())
     }
+}
+
+/// What stands in front of a target on loopback and speaks TLS, with the certificate and key that an
+/// [`Authority`] put into `folder` last, until the process ends. Returns its port.
+///
+/// # Panics
+/// There is none.
+pub fn front(folder: &Path, target: u16) -> u16 {
+    let (certificate, key) = (folder.join("certificate"), folder.join("key"));
+    let config = ServerConfig::builder_with_provider(portcullis::tls::provider())
+        .with_safe_default_protocol_versions()
+        .expect("versions")
+        .with_no_client_auth()
+        .with_single_cert(
+            vec![CertificateDer::from_pem_file(certificate).expect("a certificate")],
+            PrivateKeyDer::from_pem_file(key).expect("a key"),
+        )
+        .expect("a certificate with its key");
+    let acceptor = TlsAcceptor::from(Arc::new(config));
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = listener.local_addr().expect("an address").port();
+    listener.set_nonblocking(true).expect("an option");
+    let relay = move |stream, acceptor: TlsAcceptor| async move {
+        let mut stream = acceptor.accept(stream).await?;
+        let mut target = tokio::net::TcpStream::connect(("127.0.0.1", target)).await?;
+        tokio::io::copy_bidirectional(&mut stream, &mut target).await
+    };
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        runtime.block_on(async {
+            let listener = tokio::net::TcpListener::from_std(listener).expect("a listener");
+            while let Ok((stream, _)) = listener.accept().await {
+                tokio::spawn(relay(stream, acceptor.clone()));
+            }
+        });
+    });
+    port
 }
 
 /// Connects to `endpoint`; the handshake begins with the first byte that is written or read.

@@ -10,6 +10,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 
+use crate::gateway::Broker;
 use crate::pattern;
 
 const UP: u64 = 1;
@@ -39,6 +40,19 @@ pub fn far_end(mut stream: TcpStream, total: u64) {
     }
     assert_eq!(at, total);
     writes.join().expect("writes all");
+}
+
+/// The client's end over a session of its own at `broker`: tokio-tungstenite. See [`near_end`].
+///
+/// # Panics
+/// A byte is wrong or missing, or there is no session.
+pub fn run(broker: &Broker, total: u64, sizes: &[u64]) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    runtime.block_on(async {
+        let url = format!("ws://{}/websockify?token={}", broker.endpoint, broker.token);
+        let (socket, _) = tokio_tungstenite::connect_async(url).await.expect("a session");
+        near_end(socket, total, sizes).await;
+    });
 }
 
 /// The client's end: `total` bytes each way, up in messages of these sizes in turn, and then a close

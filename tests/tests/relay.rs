@@ -67,14 +67,7 @@ fn every_byte_of_64_mib_arrives_both_ways(backend: &str) {
     let target = Target::new();
     let broker = gateway.open(target.port());
     let far_end = target.serve(|stream| transfer::far_end(stream, TOTAL));
-
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-    runtime.block_on(async {
-        let url = format!("ws://{}/websockify?token={}", broker.endpoint, broker.token);
-        let (socket, _) = tokio_tungstenite::connect_async(url).await.expect("a session");
-        let sizes = [1, 100, 125, 126, 4_096, 65_535, 65_536, 1_000_003];
-        transfer::near_end(socket, TOTAL, &sizes).await;
-    });
+    transfer::run(&broker, TOTAL, &[1, 100, 125, 126, 4_096, 65_535, 65_536, 1_000_003]);
     far_end.join().expect("every byte arrived");
 
     gateway.wait_metric("portcullis_connection_ends_total{end=\"client_closed\"}", 1.0);

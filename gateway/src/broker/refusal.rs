@@ -73,6 +73,9 @@ pub enum Refusal {
     /// The password that the gateway has is not the target's.
     #[error("the gateway's password for the machine's console is wrong")]
     TargetPassword,
+    /// The target has no TLS, or not the certificate that it is to have.
+    #[error("the machine's console is not who the gateway knows, or speaks no TLS")]
+    TargetTls,
     /// The target did not answer in time.
     #[error("the machine's console did not answer")]
     TargetTimeout,
@@ -86,7 +89,7 @@ pub enum Refusal {
 
 impl Refusal {
     /// All of them, for the metrics.
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 27] = [
         Self::BadHandshake,
         Self::HeadTooLong,
         Self::TlsRequired,
@@ -110,6 +113,7 @@ impl Refusal {
         Self::TargetNotVnc,
         Self::TargetSecurity,
         Self::TargetPassword,
+        Self::TargetTls,
         Self::TargetTimeout,
         Self::Stopping,
         Self::Unavailable,
@@ -141,6 +145,7 @@ impl Refusal {
             Self::TargetNotVnc => (502, "target_not_vnc"),
             Self::TargetSecurity => (502, "target_security"),
             Self::TargetPassword => (502, "target_password"),
+            Self::TargetTls => (502, "target_tls"),
             Self::TargetTimeout => (504, "target_timeout"),
             Self::Stopping => (503, "stopping"),
             Self::Unavailable => (503, "unavailable"),

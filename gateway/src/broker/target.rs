@@ -3,6 +3,10 @@
 use std::fmt;
 use std::str::FromStr;
 
+pub use tls::TargetTls;
+
+pub mod tls;
+
 /// What a console speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "lowercase")]
@@ -88,12 +92,14 @@ pub struct Target {
     pub protocol: Protocol,
     /// Its password.
     pub secret: Option<Secret>,
+    /// TLS on the way to it.
+    pub tls: Option<TargetTls>,
 }
 
 impl Target {
-    /// The console on `port` of `host`, without a password.
+    /// The console on `port` of `host`, without a password and without TLS.
     pub fn new(host: impl Into<String>, port: u16, protocol: Protocol) -> Self {
-        Self { host: host.into(), port, protocol, secret: None }
+        Self { host: host.into(), port, protocol, secret: None, tls: None }
     }
 }
 

@@ -13,6 +13,7 @@ mod privileges;
 mod socket_file;
 mod sockets;
 mod store;
+mod tls;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -156,6 +157,7 @@ fn examine(options: &Options) -> Report {
         checks.push(addresses::check(config));
         checks.push(limits::descriptors(config, would.steering == "sk_lookup"));
         checks.push(ports::local(config));
+        checks.extend(tls::checks(config));
         checks.extend(sockets::checks(config, daemon, would.backend == "ebpf"));
         checks.push(firewall::check(config));
         checks.push(store::check(config, daemon));

@@ -7,9 +7,11 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow};
 use clap::{Args, Subcommand};
+use serde::de::DeserializeOwned;
 use serde_json::json;
 
 use crate::broker::Protocol;
+use crate::broker::target::tls::{Rule, Start};
 use crate::control::api::wire::{InstanceView, PutInstance};
 
 use super::client::{Client, Connection, Failure, encode};
@@ -65,6 +67,18 @@ pub struct Add {
     /// is known stays.
     #[arg(long)]
     password_file: Option<PathBuf>,
+    /// TLS on the way to the console: off, ca, pin, or insecure, which believes anybody.
+    #[arg(long, value_parser = named::<Rule>)]
+    tls: Option<Rule>,
+    /// With --tls pin: SHA-256 of the console's certificate, as `openssl x509 -fingerprint -sha256` prints it.
+    #[arg(long)]
+    tls_pin: Option<String>,
+    /// The name that the certificate is to have, where it is not that of --host.
+    #[arg(long)]
+    tls_server_name: Option<String>,
+    /// connect: TLS from the first byte. protocol: where VNC or RDP asks for it, which is usual for these.
+    #[arg(long, value_parser = named::<Start>)]
+    tls_start: Option<Start>,
     /// As JSON.
     #[arg(long)]
     json: bool,
@@ -102,6 +116,10 @@ fn add(options: Add, client: &Client) -> Result<(), Failure> {
         graphics_port: options.port,
         graphics_protocol: options.protocol,
         graphics_passwd: options.password_file.as_deref().map(password).transpose()?,
+        tls: options.tls,
+        tls_pin: options.tls_pin,
+        tls_server_name: options.tls_server_name,
+        tls_start: options.tls_start,
     };
     let view: InstanceView = client.put(&path(&options.id), &body)?;
     if options.json {
@@ -130,7 +148,13 @@ fn line(view: &InstanceView) {
 }
 
 fn place(view: &InstanceView) -> String {
-    format!("{} at {} port {}", view.graphics_protocol, view.host, view.graphics_port)
+    let tls = view.tls.as_ref().map(|tls| format!(", TLS {tls}")).unwrap_or_default();
+    format!("{} at {} port {}{tls}", view.graphics_protocol, view.host, view.graphics_port)
+}
+
+/// A value by its name in the API.
+fn named<T: DeserializeOwned>(name: &str) -> Result<T, String> {
+    serde_json::from_value(name.into()).map_err(|error| error.to_string())
 }
 
 /// Longest file that is a password.

@@ -87,6 +87,8 @@ struct RawSessions {
 struct RawTargets {
     allow: Vec<IpNet>,
     secrets: Option<String>,
+    ca: Option<PathBuf>,
+    insecure_tls: bool,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -161,6 +163,8 @@ impl Raw {
                 Some("pass") => false,
                 Some(other) => return Err(wrong("targets.secrets", other, "inject or pass")),
             },
+            target_ca: self.targets.ca,
+            insecure_target_tls: self.targets.insecure_tls,
             backend: match self.filter.backend.as_deref() {
                 None | Some("auto") => Backend::Auto,
                 Some("ebpf") => Backend::Ebpf,

@@ -54,9 +54,9 @@ impl Inventory {
 /// # Errors
 /// [`InventoryError::Row`].
 pub fn target(row: &InstanceRow) -> Result<Target, InventoryError> {
-    let protocol = row.graphics_protocol.parse();
-    let protocol =
-        protocol.map_err(|problem| InventoryError::Row { instance_id: row.instance_id.clone(), problem })?;
+    let nonsense = |problem| InventoryError::Row { instance_id: row.instance_id.clone(), problem };
+    let protocol = row.graphics_protocol.parse().map_err(nonsense)?;
+    let tls = row.tls.meant(protocol).map_err(nonsense)?;
     let target = Target::new(row.host.clone(), row.graphics_port, protocol);
-    Ok(Target { secret: row.graphics_passwd.clone(), ..target })
+    Ok(Target { secret: row.graphics_passwd.clone(), tls, ..target })
 }

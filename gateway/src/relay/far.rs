@@ -5,18 +5,23 @@ use std::time::{Duration, Instant};
 
 use tokio::net::TcpStream;
 use tokio::time::timeout;
-use tracing::info;
+use tracing::{info, warn};
 
 use crate::broker::passwords::{Passwords, Turn};
+use crate::broker::target::TargetTls;
+use crate::broker::target::tls::{Start, Trust};
 use crate::broker::{LastRefusal, Protocol, Refusal, Secret, Target};
 use crate::descriptors;
+use crate::metrics::Metrics;
 
 use super::console::vnc::{self, Fronted, VncError};
 use super::socket;
+use super::target::TargetStream;
 use super::target::tcp::{Destinations, DialError};
+use super::target::tls::Connector;
 
 /// A target that is there; in front of one that the gateway authenticated to, what lets the client in without.
-pub type Far = Fronted<TcpStream>;
+pub type Far = Fronted<TargetStream>;
 
 /// How targets are reached.
 pub struct Reach {
@@ -30,6 +35,10 @@ pub struct Reach {
     pub inject_secrets: bool,
     /// Those that targets refused lately.
     pub passwords: Arc<Passwords>,
+    /// TLS on the way to them.
+    pub tls: Connector,
+    /// Counts it.
+    pub metrics: Arc<Metrics>,
 }
 
 /// Why a client is not let in, and when to come again, if that is known.
@@ -63,18 +72,52 @@ impl Reach {
     /// Dials `target` for somebody who showed a ticket, or did not. `broker_id` is for the log.
     ///
     /// # Errors
-    /// [`Refusal::TargetRefused`], [`Refusal::TargetTimeout`], [`Refusal::Full`]; [`Refusal::TargetNotVnc`],
-    /// [`Refusal::TargetSecurity`] and [`Refusal::TargetPassword`] where the gateway authenticates.
+    /// [`Refusal::TargetRefused`], [`Refusal::TargetTimeout`], [`Refusal::Full`]; [`Refusal::TargetTls`] where
+    /// it is to speak TLS; [`Refusal::TargetNotVnc`], [`Refusal::TargetSecurity`] and
+    /// [`Refusal::TargetPassword`] where the gateway authenticates.
     pub async fn far(&self, target: &Target, ticket: bool, broker_id: &str) -> Result<Far, Refused> {
         // The secret is used for who showed a ticket, and for nobody else.
         let inject = self.inject_secrets && ticket && speaks_rfb(target.protocol);
         let Some(secret) = target.secret.as_ref().filter(|_| inject) else {
-            return Ok(Far::open(self.dial(target, broker_id).await?));
+            return Ok(Far::open(self.stream(target, broker_id).await?));
         };
         let turn = timeout(self.within, self.passwords.turn(target)).await;
         let turn = turn.map_err(|_| Refusal::TargetTimeout)?.map_err(not_now)?;
-        let stream = self.dial(target, broker_id).await?;
+        let stream = self.stream(target, broker_id).await?;
         self.authenticate(stream, secret, turn, broker_id).await
+    }
+
+    /// A connection that is protected as the target wants it.
+    async fn stream(&self, target: &Target, broker_id: &str) -> Result<TargetStream, Refusal> {
+        let stream = self.dial(target, broker_id).await?;
+        match &target.tls {
+            None => Ok(TargetStream::Tcp(stream)),
+            Some(tls) if tls.start == Start::Connect => self.encrypt(stream, target, tls, broker_id).await,
+            Some(_) => {
+                info!(broker_id, protocol = %target.protocol, "TLS cannot be begun in this protocol yet");
+                Err(Refusal::TargetTls)
+            }
+        }
+    }
+
+    /// TLS on a connection to `target`, as `tls` says.
+    async fn encrypt(
+        &self,
+        stream: TcpStream,
+        target: &Target,
+        tls: &TargetTls,
+        broker_id: &str,
+    ) -> Result<TargetStream, Refusal> {
+        let connected = timeout(self.within, self.tls.connect(stream, &target.host, tls)).await;
+        let stream = connected.map_err(|_| Refusal::TargetTimeout)?.map_err(|error| {
+            info!(broker_id, %error, "no TLS with the target");
+            Refusal::TargetTls
+        })?;
+        if tls.trust == Trust::Insecure {
+            warn!(broker_id, host = target.host, "TLS with a target that anybody could be");
+        }
+        self.metrics.target_tls(tls.trust.name());
+        Ok(TargetStream::Tls(Box::new(stream)))
     }
 
     async fn dial(&self, target: &Target, broker_id: &str) -> Result<TcpStream, Refusal> {
@@ -98,7 +141,7 @@ impl Reach {
 
     async fn authenticate(
         &self,
-        mut stream: TcpStream,
+        mut stream: TargetStream,
         secret: &Secret,
         turn: Turn,
         broker_id: &str,

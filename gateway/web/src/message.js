@@ -25,6 +25,7 @@ const REFUSALS = {
   target_not_vnc: 'again',
   target_security: 'again',
   target_password: 'again',
+  target_tls: 'again',
   target_timeout: 'wait',
   stopping: 'wait',
   unavailable: 'wait',

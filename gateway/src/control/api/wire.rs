@@ -14,6 +14,8 @@ use utoipa::openapi::schema::{AllOfBuilder, Array, ArrayBuilder, ObjectBuilder, 
 use utoipa::{IntoParams, ToSchema};
 
 use crate::broker::session::Session;
+use crate::broker::target::TargetTls;
+use crate::broker::target::tls::{Columns, Rule, Start, Trust};
 use crate::broker::{Broker, Protocol, Secret};
 use crate::control::lifecycle::{Opened, TTL_MAX, Wish};
 use crate::control::store::{self, InstanceRow, SessionRow, WallTime};
@@ -246,6 +248,21 @@ pub struct PutInstance {
     /// Written and never read back, unless the gateway has `reveal_passwords = true`.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub graphics_passwd: Option<String>,
+    /// TLS on the way to the console.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    #[schema(default = "off")]
+    pub tls: Option<Rule>,
+    /// With `pin`: SHA-256 of the certificate, hexadecimal, as openssl prints it or without the colons.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    #[schema(pattern = "^[0-9A-Fa-f:]{64,95}$")]
+    pub tls_pin: Option<String>,
+    /// The name that the certificate is to have, where it is not `host`.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    #[schema(pattern = "^[A-Za-z0-9._:%-]{1,255}$")]
+    pub tls_server_name: Option<String>,
+    /// By default `protocol` for vnc and rdp, `connect` for all others.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub tls_start: Option<Start>,
 }
 
 /// What runs instances, for the API's description.
@@ -282,13 +299,16 @@ impl PutInstance {
         if !matches!(self.hypervisor.as_str(), "kvm" | "lxc") {
             return bad(format!("hypervisor {:?} is neither kvm nor lxc", self.hypervisor));
         }
-        let host_is_sound = |c: char| c.is_ascii_alphanumeric() || ".-_:%".contains(c);
-        if self.host.is_empty() || self.host.len() > ID_MAX || !self.host.chars().all(host_is_sound) {
-            return bad(format!("host {:?} is no name and no address", self.host));
+        for (field, host) in [("host", Some(&self.host)), ("tls_server_name", self.tls_server_name.as_ref())]
+        {
+            if let Some(host) = host.filter(|host| !is_host(host)) {
+                return bad(format!("{field} {host:?} is no name and no address"));
+            }
         }
         if self.graphics_port == 0 {
             return bad("graphics_port is 1 to 65535".to_owned());
         }
+        let tls = self.tls()?;
         Ok(InstanceRow {
             instance_id: id,
             hypervisor: self.hypervisor,
@@ -296,8 +316,29 @@ impl PutInstance {
             graphics_port: self.graphics_port,
             graphics_protocol: self.graphics_protocol.to_string(),
             graphics_passwd: self.graphics_passwd.and_then(Secret::new),
+            tls,
         })
     }
+
+    fn tls(&self) -> Result<Columns, Problem> {
+        let mut columns = Columns {
+            tls: self.tls.and_then(Rule::column),
+            pin: self.tls_pin.clone(),
+            server_name: self.tls_server_name.clone(),
+            start: self.tls_start.map(|start| start.name().to_owned()),
+        };
+        let meant = columns.meant(self.graphics_protocol).map_err(Problem::bad_request)?;
+        // However it was written, it is kept and shown in one form.
+        if let Some(TargetTls { trust: Trust::Pin(pin), .. }) = meant {
+            columns.pin = Some(pin.to_string());
+        }
+        Ok(columns)
+    }
+}
+
+fn is_host(host: &str) -> bool {
+    let is_sound = |c: char| c.is_ascii_alphanumeric() || ".-_:%".contains(c);
+    !host.is_empty() && host.len() <= ID_MAX && host.chars().all(is_sound)
 }
 
 /// `POST /v1/instances`: as many `PUT /v1/instances/ID`, of which all are done or none.
@@ -377,6 +418,20 @@ pub struct InstanceView {
     /// Only where it is read, and the gateway has `reveal_passwords = true`.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub graphics_passwd: Option<String>,
+    /// TLS on the way to the console, if there is any.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    #[schema(value_type = Option<Rule>)]
+    pub tls: Option<String>,
+    /// With `pin`: SHA-256 of the certificate.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub tls_pin: Option<String>,
+    /// The name that the certificate is to have, where it is not `host`.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub tls_server_name: Option<String>,
+    /// When TLS begins, where it was said.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    #[schema(value_type = Option<Start>)]
+    pub tls_start: Option<String>,
 }
 
 impl InstanceView {
@@ -384,7 +439,19 @@ impl InstanceView {
     pub fn new(row: InstanceRow, reveal: bool) -> Self {
         let InstanceRow { instance_id, hypervisor, host, graphics_port, graphics_protocol, .. } = row;
         let graphics_passwd = revealed(row.graphics_passwd, reveal);
-        Self { instance_id, hypervisor, host, graphics_port, graphics_protocol, graphics_passwd }
+        let Columns { tls, pin: tls_pin, server_name: tls_server_name, start: tls_start } = row.tls;
+        Self {
+            instance_id,
+            hypervisor,
+            host,
+            graphics_port,
+            graphics_protocol,
+            graphics_passwd,
+            tls,
+            tls_pin,
+            tls_server_name,
+            tls_start,
+        }
     }
 }
 
@@ -494,7 +561,24 @@ mod tests {
             graphics_port: 5900,
             graphics_protocol: Protocol::Vnc,
             graphics_passwd: None,
+            tls: None,
+            tls_pin: None,
+            tls_server_name: None,
+            tls_start: None,
         }
+    }
+
+    #[test]
+    fn tls_of_a_console_is_written_in_one_form() {
+        let print = "ab".repeat(32);
+        let put = |tls, pin: Option<&str>| {
+            let pin = pin.map(str::to_owned);
+            PutInstance { tls: Some(tls), tls_pin: pin, ..instance("h") }.into_row("i-1".into())
+        };
+        let row = put(Rule::Pin, Some(&print)).unwrap_or_else(|problem| panic!("{}", problem.detail()));
+        assert_eq!(row.tls.pin, Some(vec!["AB"; 32].join(":")));
+        assert_eq!(put(Rule::Off, None).ok().map(|row| row.tls), Some(Columns::default()));
+        assert!(put(Rule::Off, Some(&print)).is_err() && put(Rule::Pin, Some("AB")).is_err());
     }
 
     #[test]

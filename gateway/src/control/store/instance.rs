@@ -4,6 +4,7 @@ use sqlx::sqlite::SqliteRow;
 use sqlx::{QueryBuilder, Row, SqliteConnection};
 
 use crate::broker::Secret;
+use crate::broker::target::tls::Columns;
 
 use super::group::Kind;
 use super::{Store, StoreError, WallTime, failed};
@@ -23,13 +24,17 @@ pub struct InstanceRow {
     pub graphics_protocol: String,
     /// The console's password: for the console, and for nobody else.
     pub graphics_passwd: Option<Secret>,
+    /// TLS on the way to it.
+    pub tls: Columns,
 }
 
-const COLUMNS: &str = "instance_id, hypervisor, host, graphics_port, graphics_protocol, graphics_passwd";
+const COLUMNS: &str = "instance_id, hypervisor, host, graphics_port, graphics_protocol, graphics_passwd, \
+    tls, tls_pin, tls_server_name, tls_start";
 
 /// Rows are ids, each of which may be there more than once.
 pub(super) const FIND: &str = "SELECT 0, instance_id, hypervisor, host, graphics_port, graphics_protocol, \
-    graphics_passwd FROM json_each($1) CROSS JOIN instance ON instance_id = value;";
+    graphics_passwd, tls, tls_pin, tls_server_name, tls_start \
+    FROM json_each($1) CROSS JOIN instance ON instance_id = value;";
 
 /// What became of rows that were written together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,7 +45,7 @@ pub struct Imported {
     pub updated: u64,
 }
 
-/// Rows of one statement: seven values each, and SQLite takes 32,766 of them.
+/// Rows of one statement: eleven values each, and SQLite takes 32,766 of them.
 const BATCH: usize = 1_000;
 
 fn read(row: &SqliteRow) -> Result<InstanceRow, sqlx::Error> {
@@ -51,6 +56,12 @@ fn read(row: &SqliteRow) -> Result<InstanceRow, sqlx::Error> {
         graphics_port: row.try_get("graphics_port")?,
         graphics_protocol: row.try_get("graphics_protocol")?,
         graphics_passwd: row.try_get::<Option<String>, _>("graphics_passwd")?.and_then(Secret::new),
+        tls: Columns {
+            tls: row.try_get("tls")?,
+            pin: row.try_get("tls_pin")?,
+            server_name: row.try_get("tls_server_name")?,
+            start: row.try_get("tls_start")?,
+        },
     })
 }
 
@@ -70,10 +81,11 @@ impl Store {
         let known = sqlx::query("SELECT 1 FROM instance WHERE instance_id = $1").bind(&row.instance_id);
         let known = known.fetch_optional(&mut *write).await.map_err(failed(WHAT))?.is_some();
         let put = "INSERT INTO instance (instance_id, hypervisor, host, graphics_port, graphics_protocol, \
-                   graphics_passwd, updated_at) VALUES ($1, $2, $3, $4, $5, $6, $7) \
+                   graphics_passwd, updated_at, tls, tls_pin, tls_server_name, tls_start) \
+                   VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) \
                    ON CONFLICT (instance_id) DO UPDATE SET hypervisor = $2, host = $3, graphics_port = $4, \
                    graphics_protocol = $5, graphics_passwd = COALESCE($6, instance.graphics_passwd), \
-                   updated_at = $7";
+                   updated_at = $7, tls = $8, tls_pin = $9, tls_server_name = $10, tls_start = $11";
         let put = sqlx::query(put)
             .bind(&row.instance_id)
             .bind(&row.hypervisor)
@@ -81,7 +93,11 @@ impl Store {
             .bind(row.graphics_port)
             .bind(&row.graphics_protocol)
             .bind(row.graphics_passwd.as_ref().map(Secret::reveal))
-            .bind(WallTime::now().0);
+            .bind(WallTime::now().0)
+            .bind(&row.tls.tls)
+            .bind(&row.tls.pin)
+            .bind(&row.tls.server_name)
+            .bind(&row.tls.start);
         put.execute(&mut *write).await.map_err(failed(WHAT))?;
         write.commit().await.map_err(failed(WHAT))?;
         Ok(!known)
@@ -100,7 +116,7 @@ impl Store {
         for batch in rows.chunks(BATCH) {
             let mut put = QueryBuilder::new(
                 "INSERT INTO instance (instance_id, hypervisor, host, graphics_port, graphics_protocol, \
-                 graphics_passwd, updated_at) ",
+                 graphics_passwd, updated_at, tls, tls_pin, tls_server_name, tls_start) ",
             );
             put.push_values(batch, |mut values, row| {
                 values
@@ -110,14 +126,19 @@ impl Store {
                     .push_bind(row.graphics_port)
                     .push_bind(&row.graphics_protocol)
                     .push_bind(row.graphics_passwd.as_ref().map(Secret::reveal))
-                    .push_bind(now);
+                    .push_bind(now)
+                    .push_bind(&row.tls.tls)
+                    .push_bind(&row.tls.pin)
+                    .push_bind(&row.tls.server_name)
+                    .push_bind(&row.tls.start);
             });
             put.push(
                 " ON CONFLICT (instance_id) DO UPDATE SET hypervisor = excluded.hypervisor, \
                  host = excluded.host, graphics_port = excluded.graphics_port, \
                  graphics_protocol = excluded.graphics_protocol, \
                  graphics_passwd = COALESCE(excluded.graphics_passwd, instance.graphics_passwd), \
-                 updated_at = excluded.updated_at",
+                 updated_at = excluded.updated_at, tls = excluded.tls, tls_pin = excluded.tls_pin, \
+                 tls_server_name = excluded.tls_server_name, tls_start = excluded.tls_start",
             );
             put.build().execute(&mut *write).await.map_err(failed(WHAT))?;
         }
@@ -188,6 +209,7 @@ mod tests {
             graphics_port: 5900,
             graphics_protocol: "vnc".into(),
             graphics_passwd: None,
+            tls: Columns::default(),
         }
     }
 
@@ -204,6 +226,17 @@ mod tests {
         assert_eq!(imported, Imported { created: 2_499, updated: 1 });
         // A row without a password leaves the one that is there.
         assert_eq!(store.instance("i-0000").await.expect("answers"), Some(with_password("new")));
+        // One without TLS is one without TLS.
+        let text = |text: &str| Some(text.to_owned());
+        let tls =
+            Columns { tls: text("pin"), pin: text("AB"), server_name: text("x"), start: text("connect") };
+        let encrypted = InstanceRow { tls, ..row("i-0001", "new") };
+        store.put_instance(&encrypted).await.expect("writes");
+        assert_eq!(store.instance("i-0001").await.expect("answers"), Some(encrypted.clone()));
+        store.put_instances(&[row("i-0001", "new")]).await.expect("writes");
+        assert_eq!(store.instance("i-0001").await.expect("answers"), Some(row("i-0001", "new")));
+        store.put_instances(std::slice::from_ref(&encrypted)).await.expect("writes");
+        assert_eq!(store.instance("i-0001").await.expect("answers"), Some(encrypted));
         assert_eq!(store.put_instances(&[]).await.expect("answers"), Imported { created: 0, updated: 0 });
 
         // The store refuses a row of the last batch: those before it are not there either.

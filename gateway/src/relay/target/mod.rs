@@ -1,3 +1,7 @@
-//! The far side: from a [`Target`] to a stream of bytes.
+//! The far side: from a [`Target`](crate::broker::Target) to a stream of bytes.
 
+mod stream;
 pub mod tcp;
+pub mod tls;
+
+pub use stream::TargetStream;

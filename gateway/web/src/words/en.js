@@ -277,6 +277,11 @@ export default {
       text: 'Its console offers no way to log in that the gateway knows.',
       next: 'Tell your administrator: the console has to offer a VNC password, or none.',
     },
+    target_tls: {
+      title: 'The machine’s console cannot be trusted',
+      text: 'It does not show the certificate that the gateway knows, or speaks no TLS.',
+      next: 'Tell your administrator: its certificate may have been renewed.',
+    },
     target_password: {
       title: 'The gateway has a wrong password',
       text: 'It logs in to the console of this machine for you, and the console refused its password.',

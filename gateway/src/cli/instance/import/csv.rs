@@ -6,13 +6,17 @@ use super::lines::Lines;
 use super::{Parsed, Row, Wrong};
 
 /// The columns, and whether each record has to have them.
-const COLUMNS: [(&str, bool); 6] = [
+const COLUMNS: [(&str, bool); 10] = [
     ("instance_id", true),
     ("hypervisor", false),
     ("host", true),
     ("graphics_port", true),
     ("graphics_protocol", true),
     ("graphics_passwd", false),
+    ("tls", false),
+    ("tls_pin", false),
+    ("tls_server_name", false),
+    ("tls_start", false),
 ];
 
 pub fn rows(text: &str) -> Parsed {

@@ -19,10 +19,10 @@ fn starts(told: &[String], expected: &[&str]) {
 }
 
 const CSV: &str = "\
-instance_id,host,graphics_port,graphics_protocol,graphics_passwd,hypervisor
-i-1,10.0.0.1,5901,vnc,,
+instance_id,host,graphics_port,graphics_protocol,graphics_passwd,hypervisor,tls,tls_pin,tls_server_name,tls_start
+i-1,10.0.0.1,5901,vnc,,,,,,
 
-i-2,10.0.0.2,5902,spice,\"with, comma\",lxc
+i-2,10.0.0.2,5902,spice,\"with, comma\",lxc,pin,0000000000000000000000000000000000000000000000000000000000000000,c.example,connect
 ";
 
 const TOML: &str = r#"
@@ -39,11 +39,15 @@ host = "10.0.0.2"
 graphics_port = 5902
 graphics_protocol = "spice"
 graphics_passwd = "with, comma"
+tls = "pin"
+tls_pin = "0000000000000000000000000000000000000000000000000000000000000000"
+tls_server_name = "c.example"
+tls_start = "connect"
 "#;
 
 const JSONL: &str = r#"{"instance_id": "i-1", "host": "10.0.0.1", "graphics_port": 5901, "graphics_protocol": "vnc"}
 
-{"instance_id": "i-2", "host": "10.0.0.2", "graphics_port": 5902, "graphics_protocol": "spice", "graphics_passwd": "with, comma", "hypervisor": "lxc"}
+{"instance_id": "i-2", "host": "10.0.0.2", "graphics_port": 5902, "graphics_protocol": "spice", "graphics_passwd": "with, comma", "hypervisor": "lxc", "tls": "pin", "tls_pin": "0000000000000000000000000000000000000000000000000000000000000000", "tls_server_name": "c.example", "tls_start": "connect"}
 "#;
 
 #[test]
