@@ -9,9 +9,10 @@ use std::time::Duration;
 use tokio::io::AsyncReadExt;
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::handshake::machine::TryParse;
-use tokio_tungstenite::tungstenite::handshake::server::{Request, create_response, write_response};
+use tokio_tungstenite::tungstenite::handshake::server::{Request, create_response_with_body, write_response};
+use tokio_tungstenite::tungstenite::http;
 use tokio_tungstenite::tungstenite::http::header::{
-    AUTHORIZATION, COOKIE, HOST, HeaderName, HeaderValue, ORIGIN, SEC_WEBSOCKET_PROTOCOL, UPGRADE,
+    AUTHORIZATION, COOKIE, HOST, HeaderMap, HeaderName, HeaderValue, ORIGIN, SEC_WEBSOCKET_PROTOCOL, UPGRADE,
 };
 
 use crate::broker::Refusal;
@@ -126,12 +127,7 @@ impl Head {
     }
 
     fn upgrade(&self) -> Result<Upgrade, Refusal> {
-        let mut response = create_response(&self.request).map_err(|_| Refusal::BadHandshake)?;
-        // websockify and nova are strict here and lose clients over it: `binary` is answered where it
-        // is offered in whatever list, and where it is not the header is left out.
-        if self.subprotocols().any(|name| name == "binary") {
-            response.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static("binary"));
-        }
+        let response = agree(&self.request)?;
         let mut answer = Vec::with_capacity(160);
         write_response(&mut answer, &response).map_err(|_| Refusal::BadHandshake)?;
         Ok(Upgrade(answer))
@@ -184,12 +180,35 @@ impl Head {
     }
 
     fn subprotocols(&self) -> impl Iterator<Item = &str> {
-        self.headers(&SEC_WEBSOCKET_PROTOCOL).flat_map(|list| list.split(',')).map(str::trim)
+        subprotocols(self.request.headers())
     }
 
     fn headers<'a>(&'a self, name: &HeaderName) -> impl Iterator<Item = &'a str> {
-        self.request.headers().get_all(name).into_iter().filter_map(|value| value.to_str().ok())
+        texts(self.request.headers(), name)
     }
+}
+
+/// The answer 101 to a handshake that is good (RFC 6455 section 4.2.2).
+///
+/// # Errors
+/// [`Refusal::BadHandshake`].
+pub fn agree<T>(request: &http::Request<T>) -> Result<http::Response<()>, Refusal> {
+    let agreed = create_response_with_body(request, || ());
+    let mut response = agreed.map_err(|_| Refusal::BadHandshake)?;
+    // websockify and nova are strict here and lose clients over it: `binary` is answered where it
+    // is offered in whatever list, and where it is not the header is left out.
+    if subprotocols(request.headers()).any(|name| name == "binary") {
+        response.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static("binary"));
+    }
+    Ok(response)
+}
+
+fn subprotocols(headers: &HeaderMap) -> impl Iterator<Item = &str> {
+    texts(headers, &SEC_WEBSOCKET_PROTOCOL).flat_map(|list| list.split(',')).map(str::trim)
+}
+
+fn texts<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'a str> {
+    headers.get_all(name).into_iter().filter_map(|value| value.to_str().ok())
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ pub mod far;
 pub mod handshake;
 mod inbox;
 pub mod listener;
+pub mod open;
 mod outbox;
 mod pipe;
 mod pool;

@@ -82,6 +82,14 @@ impl Pulse {
         self.heard.set(true);
     }
 
+    /// The client is to be pinged.
+    pub fn ping(&self) {
+        self.ping.set(true);
+        if let Some(pump) = self.pump.take() {
+            pump.wake();
+        }
+    }
+
     /// Whether the client is to be pinged; asked once.
     pub fn wants_ping(&self) -> bool {
         self.ping.take()

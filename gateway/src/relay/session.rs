@@ -394,8 +394,8 @@ pub const END_NAMES: [&str; 12] = [
     "target_error",
 ];
 
-/// How a session ended. A peer that just leaves is an ordinary end.
-fn end_name(end: &Result<End, RelayError>) -> &'static str {
+/// How a session ended, by one of [`END_NAMES`]. A peer that just leaves is an ordinary end.
+pub fn end_name(end: &Result<End, RelayError>) -> &'static str {
     let index = match end {
         Ok(End::ClientClosed) => 0,
         Ok(End::ClientGone) => 1,

@@ -3,5 +3,6 @@
 mod stream;
 pub mod tcp;
 pub mod tls;
+pub mod unix;
 
 pub use stream::TargetStream;

@@ -1,0 +1,70 @@
+//! A session without a broker: who lets the client in, and where its target is, was decided elsewhere. It has
+//! the pump and its ends, and nothing of tickets, limits and records.
+
+use std::convert::Infallible;
+use std::future::pending;
+use std::time::Duration;
+
+use tokio::time::{Instant, MissedTickBehavior, interval, interval_at};
+
+use super::pipe::Leg;
+use super::pulse::Pulse;
+use super::pump::{End, Pump, RelayError};
+use super::traffic::Traffic;
+use super::ws::Close;
+use super::{buffer, pipe};
+
+/// A session that is over.
+#[derive(Debug)]
+pub struct Ended {
+    /// How.
+    pub end: Result<End, RelayError>,
+    /// Payload bytes from the client.
+    pub up: u64,
+    /// Payload bytes to the client.
+    pub down: u64,
+}
+
+/// Moves bytes between a client whose handshake is answered and a target that is there, until one of them ends
+/// or `stop` resolves. `early` are bytes of the client that came behind its handshake. It is pinged every
+/// `heartbeat`; zero is never.
+pub async fn relay(
+    client: impl Leg,
+    target: impl Leg,
+    early: &[u8],
+    heartbeat: Duration,
+    stop: impl Future<Output = Close> + Unpin,
+) -> Ended {
+    let (pulse, traffic) = (Pulse::default(), Traffic::default());
+    let mut pump = Pump::new(client, target, early);
+    let end = tokio::select! {
+        end = pump.run(&pulse, &traffic, stop) => end,
+        never = beat(&pulse, heartbeat) => match never {},
+    };
+    Ended { end, up: traffic.up.bytes(), down: traffic.down.bytes() }
+}
+
+async fn beat(pulse: &Pulse, every: Duration) -> Infallible {
+    if every.is_zero() {
+        return pending().await;
+    }
+    let mut clock = interval_at(Instant::now() + every, every);
+    clock.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        clock.tick().await;
+        pulse.ping();
+    }
+}
+
+/// How often a thread looks for memory that it does not need.
+const TRIM: Duration = Duration::from_secs(1);
+
+/// Gives back what the sessions of this thread do not need any more, again and again.
+pub async fn trim() -> Infallible {
+    let mut clock = interval(TRIM);
+    loop {
+        clock.tick().await;
+        buffer::trim();
+        pipe::trim();
+    }
+}
