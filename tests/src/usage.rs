@@ -1,7 +1,7 @@
 //! What a relay uses: CPU and memory of its process and all that descend from it. And the middle of what
 //! was measured often.
 
-use std::fs;
+use std::{fs, io};
 
 /// Nanoseconds on a CPU so far: of threads that live (Documentation/scheduler/sched-stats.rst), which is finer
 /// than the clock ticks of proc(5), and in these ticks of processes that ended.
@@ -9,9 +9,14 @@ use std::fs;
 /// # Panics
 /// The process is gone, or the kernel does not count.
 pub fn cpu_ns(root: u32) -> u64 {
-    let all = tree(root);
-    let ended: u64 = all.iter().map(|id| ended(*id)).sum();
-    ended + all.into_iter().flat_map(threads).map(|place| on_cpu(&place)).sum::<u64>()
+    whole(root, || {
+        let all = tree_of(root)?;
+        let mut used = all.iter().map(|id| ended(*id)).sum::<io::Result<u64>>()?;
+        for id in all {
+            used += threads(id)?.iter().map(|place| on_cpu(place)).sum::<io::Result<u64>>()?;
+        }
+        Ok(used)
+    })
 }
 
 /// Proportional set size in bytes: what is shared counts once (proc(5), `smaps_rollup`).
@@ -20,11 +25,11 @@ pub fn cpu_ns(root: u32) -> u64 {
 /// The process is gone.
 pub fn pss(root: u32) -> u64 {
     let of = |id: u32| {
-        let rollup = read(&format!("/proc/{id}/smaps_rollup"));
+        let rollup = read(&format!("/proc/{id}/smaps_rollup"))?;
         let line = rollup.lines().find_map(|line| line.strip_prefix("Pss:")).expect("Pss");
-        line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number") * 1024
+        Ok(line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number") * 1024)
     };
-    tree(root).into_iter().map(of).sum()
+    whole(root, || tree_of(root)?.into_iter().map(of).sum())
 }
 
 /// The upper of the two in the middle.
@@ -41,33 +46,46 @@ pub fn median(values: &mut [f64]) -> f64 {
 /// # Panics
 /// It is gone.
 pub fn tree(root: u32) -> Vec<u32> {
+    whole(root, || tree_of(root))
+}
+
+/// Looks again where a child or a thread ended while it was looked at, and would count nowhere.
+fn whole<T>(root: u32, look: impl Fn() -> io::Result<T>) -> T {
+    loop {
+        match look() {
+            Ok(seen) => return seen,
+            Err(error) => assert!(fs::exists(format!("/proc/{root}")).is_ok_and(|is| is), "{root}: {error}"),
+        }
+    }
+}
+
+fn tree_of(root: u32) -> io::Result<Vec<u32>> {
     let mut all = vec![root];
     let mut next = 0;
     while let Some(&id) = all.get(next) {
-        for place in threads(id) {
-            let children = read(&format!("{place}/children"));
+        for place in threads(id)? {
+            let children = read(&format!("{place}/children"))?;
             all.extend(children.split_whitespace().map(|id| id.parse::<u32>().expect("an id")));
         }
         next += 1;
     }
-    all
+    Ok(all)
 }
 
 /// Folders of a process's threads.
-fn threads(id: u32) -> Vec<String> {
-    let folder = format!("/proc/{id}/task");
-    let entries = fs::read_dir(&folder).unwrap_or_else(|error| panic!("{folder}: {error}"));
-    entries.flatten().map(|entry| entry.path().display().to_string()).collect()
+fn threads(id: u32) -> io::Result<Vec<String>> {
+    let entries = fs::read_dir(format!("/proc/{id}/task"))?;
+    entries.map(|entry| Ok(entry?.path().display().to_string())).collect()
 }
 
-fn on_cpu(place: &str) -> u64 {
-    let text = read(&format!("{place}/schedstat"));
-    text.split_whitespace().next().and_then(|word| word.parse().ok()).expect("a number")
+fn on_cpu(place: &str) -> io::Result<u64> {
+    let text = read(&format!("{place}/schedstat"))?;
+    Ok(text.split_whitespace().next().and_then(|word| word.parse().ok()).expect("a number"))
 }
 
 /// Nanoseconds of children that it has waited for.
-fn ended(id: u32) -> u64 {
-    ticks_of_children(&read(&format!("/proc/{id}/stat"))) * TICK_NS
+fn ended(id: u32) -> io::Result<u64> {
+    Ok(ticks_of_children(&read(&format!("/proc/{id}/stat"))?) * TICK_NS)
 }
 
 /// A tick of proc(5): a hundredth of a second on x86 and ARM.
@@ -80,8 +98,8 @@ fn ticks_of_children(stat: &str) -> u64 {
     ticks.map(|word| word.parse::<u64>().expect("a number")).sum()
 }
 
-fn read(path: &str) -> String {
-    fs::read_to_string(path).unwrap_or_else(|error| panic!("{path}: {error}"))
+fn read(path: &str) -> io::Result<String> {
+    fs::read_to_string(path).map_err(|error| io::Error::new(error.kind(), format!("{path}: {error}")))
 }
 
 #[cfg(test)]
