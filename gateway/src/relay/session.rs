@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
-use tracing::info;
+use tracing::{debug, info};
 
 use crate::broker::session::{Admitted, Connection, Sessions};
 use crate::broker::sources::Sources;
@@ -315,7 +315,7 @@ impl Connected {
         let vital = Rc::new(Vital { traffic, pulse: Pulse::default() });
         let counted = live.count(&vital, &session, shared.metrics.clone());
         let client = self.client;
-        info!(
+        debug!(
             broker_id = self.broker.id,
             session_id = session.id,
             instance_id = self.broker.instance_id,
