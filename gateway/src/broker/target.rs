@@ -92,8 +92,8 @@ pub struct Target {
     pub protocol: Protocol,
     /// Its password.
     pub secret: Option<Secret>,
-    /// TLS on the way to it.
-    pub tls: Option<TargetTls>,
+    /// TLS on the way to it. In a box: few have it, and thousands of brokers have room for it.
+    pub tls: Option<Box<TargetTls>>,
 }
 
 impl Target {

@@ -1,6 +1,5 @@
 //! Tickets: 256 random bits that let one session in. Only their hashes are kept.
 
-use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -82,8 +81,8 @@ pub(super) struct Tickets {
     tickets: Vec<Ticket>,
     /// With so many, those that nobody can use any more are looked for again.
     sweep_at: usize,
-    /// By client address, on brokers whose tickets are optional.
-    ticketless: HashMap<IpAddr, Arc<Session>>,
+    /// One for each client address, on brokers whose tickets are optional.
+    ticketless: Vec<Arc<Session>>,
 }
 
 impl Tickets {
@@ -149,15 +148,19 @@ impl Tickets {
         window: Duration,
         new: impl FnOnce() -> Result<Arc<Session>, Refusal>,
     ) -> Result<Arc<Session>, Refusal> {
-        self.ticketless.retain(|_, session| !session.is_over(now, window));
-        if let Some(session) = self.ticketless.get(&client)
-            && session.join(client, now, window).is_ok()
+        self.ticketless.retain(|session| !session.is_over(now, window));
+        let own = self.ticketless.iter().position(|session| session.client == client);
+        if let Some(own) = own.map(|at| &self.ticketless[at])
+            && own.join(client, now, window).is_ok()
         {
-            return Ok(session.clone());
+            return Ok(own.clone());
         }
         let session = new()?;
         session.join(client, now, window)?;
-        self.ticketless.insert(client, session.clone());
+        match own {
+            Some(at) => self.ticketless[at] = session.clone(),
+            None => self.ticketless.push(session.clone()),
+        }
         Ok(session)
     }
 
@@ -168,18 +171,18 @@ impl Tickets {
                 ticket.session = None;
             }
         }
-        self.ticketless.retain(|_, other| !Arc::ptr_eq(other, session));
+        self.ticketless.retain(|other| !Arc::ptr_eq(other, session));
     }
 
     /// Whether no ticket lets anybody in any more.
     pub(super) fn are_over(&self, now: Instant, window: Duration) -> bool {
         self.tickets.iter().all(|ticket| ticket.is_over(now, window))
-            && self.ticketless.values().all(|session| session.is_over(now, window))
+            && self.ticketless.iter().all(|session| session.is_over(now, window))
     }
 
     /// All sessions that are not over yet.
     pub(super) fn sessions(&self) -> impl Iterator<Item = &Arc<Session>> {
-        self.tickets.iter().filter_map(|ticket| ticket.session.as_ref()).chain(self.ticketless.values())
+        self.tickets.iter().filter_map(|ticket| ticket.session.as_ref()).chain(&self.ticketless)
     }
 }
 

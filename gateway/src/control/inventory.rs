@@ -58,5 +58,5 @@ pub fn target(row: &InstanceRow) -> Result<Target, InventoryError> {
     let protocol = row.graphics_protocol.parse().map_err(nonsense)?;
     let tls = row.tls.meant(protocol).map_err(nonsense)?;
     let target = Target::new(row.host.clone(), row.graphics_port, protocol);
-    Ok(Target { secret: row.graphics_passwd.clone(), tls, ..target })
+    Ok(Target { secret: row.graphics_passwd.clone(), tls: tls.map(Box::new), ..target })
 }

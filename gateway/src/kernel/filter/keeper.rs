@@ -1,7 +1,7 @@
 //! The keeper: the thread that owns a backend, gathers changes, applies them in batches, and renews deadlines.
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
@@ -97,7 +97,8 @@ impl Gate {
 
 struct Keeper {
     backend: Box<dyn Backend>,
-    open: HashMap<SocketAddr, Open>,
+    /// By address and port: two thirds of what a [`SocketAddr`] takes.
+    open: HashMap<(IpAddr, u16), Open>,
     generation: u32,
 }
 
@@ -165,16 +166,18 @@ impl Keeper {
     fn remember(&mut self, change: Change, applied: bool) {
         match change {
             Change::Open(Entry { endpoint, generation, client, .. }) if applied => {
-                self.open.insert(endpoint, Open { generation, client })
+                self.open.insert(place(endpoint), Open { generation, client })
             }
-            Change::Open(Entry { endpoint, .. }) | Change::Close(endpoint) => self.open.remove(&endpoint),
+            Change::Open(Entry { endpoint, .. }) | Change::Close(endpoint) => {
+                self.open.remove(&place(endpoint))
+            }
         };
     }
 
     /// In the order asked for; those that are not open count nothing.
     fn broker_counts(&self, endpoints: &[SocketAddr]) -> Result<Vec<Option<BrokerCounts>>, Arc<FilterError>> {
         let id = |endpoint: &SocketAddr| {
-            let Open { generation, .. } = self.open.get(endpoint)?;
+            let Open { generation, .. } = self.open.get(&place(*endpoint))?;
             Some(BrokerId { endpoint: *endpoint, generation: *generation })
         };
         let ids: Vec<_> = endpoints.iter().filter_map(id).collect();
@@ -184,7 +187,7 @@ impl Keeper {
 
     /// Renews all deadlines; one that cannot be does not keep the others from it.
     fn renew(&mut self) -> Result<(), FilterError> {
-        let entries = self.open.iter().map(|(endpoint, open)| entry(*endpoint, *open).map(Change::Open));
+        let entries = self.open.iter().map(|(place, open)| entry((*place).into(), *open).map(Change::Open));
         let changes: Vec<Change> = entries.collect::<Result<_, _>>()?;
         if changes.is_empty() {
             // A backend looks after itself then: others may have taken away what it has in the kernel.
@@ -199,6 +202,10 @@ impl Keeper {
         }
         failed
     }
+}
+
+fn place(endpoint: SocketAddr) -> (IpAddr, u16) {
+    (endpoint.ip(), endpoint.port())
 }
 
 fn entry(endpoint: SocketAddr, open: Open) -> Result<Entry, FilterError> {
