@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpStream};
 
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
-use tokio_tungstenite::tungstenite::handshake::client::Request;
+use tokio_tungstenite::tungstenite::handshake::client::{Request, Response};
 use tokio_tungstenite::tungstenite::http::header::{HeaderValue, SEC_WEBSOCKET_PROTOCOL};
 use tokio_tungstenite::tungstenite::{Error, HandshakeError, Message, WebSocket};
 
@@ -87,11 +87,24 @@ pub fn open_on<S: Read + Write>(
     endpoint: SocketAddr,
     token: Option<&str>,
 ) -> Result<Socket<S>, (u16, String)> {
-    match tokio_tungstenite::tungstenite::client(request(endpoint, token), stream) {
-        Ok((socket, response)) => {
-            assert_eq!(response.headers()[SEC_WEBSOCKET_PROTOCOL], "binary");
-            Ok(socket)
-        }
+    let (socket, response) = open_by(stream, request(endpoint, token))?;
+    assert_eq!(response.headers()[SEC_WEBSOCKET_PROTOCOL], "binary");
+    Ok(socket)
+}
+
+/// Status and code of a refusal.
+pub type Refused = (u16, String);
+
+/// Connects by a request of one's own.
+///
+/// # Errors
+/// Status and code of the refusal.
+///
+/// # Panics
+/// There is no answer at all.
+pub fn open_by<S: Read + Write>(stream: S, request: Request) -> Result<(Socket<S>, Response), Refused> {
+    match tokio_tungstenite::tungstenite::client(request, stream) {
+        Ok(opened) => Ok(opened),
         Err(HandshakeError::Failure(Error::Http(response))) => {
             let body: serde_json::Value =
                 serde_json::from_slice(response.body().as_deref().unwrap_or_default()).unwrap_or_default();
