@@ -6,6 +6,7 @@
 pub mod browser;
 pub mod console;
 pub mod content;
+pub mod echo;
 pub mod ends;
 pub mod events;
 pub mod eye;
@@ -18,6 +19,7 @@ pub mod pattern;
 pub mod pins;
 pub mod process;
 pub mod prometheus;
+pub mod proxy;
 pub mod qemu;
 pub mod require;
 pub mod state;

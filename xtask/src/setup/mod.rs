@@ -1,6 +1,7 @@
 //! `cargo xtask setup`: finds out what is missing on this machine, says so, asks, and installs it.
 
 mod apt;
+pub(crate) mod autobahn;
 mod needs;
 mod node;
 pub(crate) mod peers;
@@ -52,6 +53,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     ensure(level, options.consent)?;
     if options.test {
         python::install_packages()?;
+        autobahn::install()?;
     }
     if options.bench {
         peers::install()?;
