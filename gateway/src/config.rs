@@ -16,6 +16,7 @@ use serde::Deserialize;
 use crate::broker::session::Limits;
 use crate::broker::web_origin::WebOrigin;
 use crate::kernel::hook::Hook;
+use crate::tls::{Clients, Identity};
 
 use raw::Raw;
 
@@ -26,7 +27,7 @@ mod raw;
 
 /// Every key, as written in the file. `filter.backend` is `PORTCULLIS_FILTER_BACKEND` in the
 /// environment.
-pub const KEYS: [&str; 55] = [
+pub const KEYS: [&str; 61] = [
     "broker_host",
     "addresses",
     "address_interface",
@@ -36,6 +37,7 @@ pub const KEYS: [&str; 55] = [
     "cores",
     "allowed_origins",
     "reveal_passwords",
+    "trusted_proxies",
     "range.first",
     "range.last",
     "range.exclude",
@@ -69,15 +71,20 @@ pub const KEYS: [&str; 55] = [
     "filter.open_host_firewall",
     "tls.certificate",
     "tls.key",
+    "tls.more",
     "tls.broker_ports",
+    "tls.client_ca",
+    "tls.client_certificates",
     "api.listen",
     "api.tls",
+    "api.client_certificates",
     "api.allow_plain",
     "api.socket_mode",
     "api.request_s",
     "api.connections",
     "metrics.listen",
     "metrics.tls",
+    "metrics.client_certificates",
     "metrics.allow_plain",
     "metrics.socket_mode",
     "metrics.request_s",
@@ -108,15 +115,6 @@ pub enum BrokerTls {
     Required,
 }
 
-/// Where certificate and key are.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TlsFiles {
-    /// The certificate chain.
-    pub certificate: PathBuf,
-    /// The private key.
-    pub key: PathBuf,
-}
-
 /// What the daemon is to be. Every value is checked.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -139,6 +137,8 @@ pub struct Config {
     pub allowed_origins: Vec<WebOrigin>,
     /// Whether the API shows the passwords of consoles.
     pub reveal_passwords: bool,
+    /// Proxies that are believed whom they speak for.
+    pub trusted_proxies: Vec<IpNet>,
     /// Broker ports.
     pub range: RangeInclusive<u16>,
     /// Ports of the range that are never lent.
@@ -187,10 +187,12 @@ pub struct Config {
     pub open_host_firewall: bool,
     /// How fast the filter lets new connections in.
     pub filter_limits: FilterLimits,
-    /// Certificate and key, if TLS is spoken at all.
-    pub tls: Option<TlsFiles>,
+    /// Certificates with their keys; none if TLS is not spoken at all.
+    pub certificates: Vec<Identity>,
     /// Whether broker ports speak it; there is a certificate where they do.
     pub broker_tls: BrokerTls,
+    /// Which certificates they ask clients for.
+    pub broker_clients: Clients,
     /// The control API.
     pub api: Listen,
     /// Metrics and health.

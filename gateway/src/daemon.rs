@@ -33,17 +33,19 @@ use crate::memory;
 use crate::metrics::Metrics;
 use crate::relay::core::{self, Hatch, Threads};
 use crate::relay::far::Reach;
+use crate::relay::forwarded::Proxies;
 use crate::relay::handshake::HeadTimes;
 use crate::relay::pulse::Pace;
 use crate::relay::session::{END_NAMES, Shared};
-use crate::relay::stream::{Handshake, Tls};
+use crate::relay::stream::Tls;
 use crate::relay::target::tcp::Destinations;
 use crate::relay::target::tls::Connector;
-use crate::tls;
 
+use certificates::Certificates;
 use control_port::ControlPort;
 use gate::{Front, FrontHold, choose_filter, open_doors};
 
+mod certificates;
 mod control_port;
 pub(crate) mod gate;
 mod observe;
@@ -116,9 +118,10 @@ struct Daemon {
 
 impl Daemon {
     async fn start(config: Config) -> anyhow::Result<Self> {
-        let handshake = handshake(&config)?;
-        let tls = broker_tls(&config, handshake.as_ref())?;
         let target_tls = target_tls(&config)?;
+        let mut certificates = Certificates::new(&config);
+        certificates.follow(target_tls.kept());
+        let tls = broker_tls(&config, &mut certificates)?;
         let lock = claim_state(&config.state_dir)?;
         let key = config.state_dir.join("api.key");
         let key = Key::load(&key).with_context(|| format!("API key {}", key.display()))?;
@@ -131,8 +134,10 @@ impl Daemon {
         });
         // Before whatever listens on them, and before the filter, which goes where they are.
         let addresses = Addresses::start(&config.addresses, config.address_interface.as_deref()).await?;
-        let api_port = ControlPort::bind("the API", &config.api, handshake.as_ref()).await?;
-        let metrics_port = ControlPort::bind("metrics", &config.metrics, handshake.as_ref()).await?;
+        let handshake = certificates.handshake_if(config.api.tls, &config.api.clients)?;
+        let api_port = ControlPort::bind("the API", &config.api, handshake).await?;
+        let handshake = certificates.handshake_if(config.metrics.tls, &config.metrics.clients)?;
+        let metrics_port = ControlPort::bind("metrics", &config.metrics, handshake).await?;
 
         let metrics = Metrics::new(&END_NAMES);
         let table = Arc::new(Table::default());
@@ -160,6 +165,7 @@ impl Daemon {
             tls,
             head: HeadTimes { first_byte: config.first_byte, head: config.header },
             allowed_origins: config.allowed_origins.clone(),
+            proxies: Proxies(config.trusted_proxies.clone()),
             answer: config.dial,
             pace: Pace { peer: config.peer_timeout, idle: config.idle, longest: config.max },
             bytes_per_s: config.bytes_per_s,
@@ -187,6 +193,7 @@ impl Daemon {
             metrics: metrics.clone(),
             events: events.clone(),
             times,
+            proxied: !config.trusted_proxies.is_empty(),
         });
         let recovered = lifecycle.recover(config.rest).await?;
         info!(open = recovered.open, closed = recovered.closed, "brokers of the daemon before this one");
@@ -214,8 +221,10 @@ impl Daemon {
         }
         let (api_url, metrics_url) = (api_port.url(), metrics_port.url());
         let servers = [api_port.serve(api::routes(api), &stop), metrics_port.serve(observe, &stop)];
-        let tasks =
-            vec![tokio::spawn(housekeeping(lifecycle.clone(), store.clone(), metrics, config.keep_sessions))];
+        let tasks = vec![
+            tokio::spawn(certificates.look_after(metrics.clone())),
+            tokio::spawn(housekeeping(lifecycle.clone(), store.clone(), metrics, config.keep_sessions)),
+        ];
 
         // Whoever started the daemon reads from here where it is; the ports may have been its choice.
         let _ = writeln!(
@@ -282,19 +291,11 @@ impl Daemon {
     }
 }
 
-/// How TLS begins, where there is a certificate for it.
-fn handshake(config: &Config) -> anyhow::Result<Option<Handshake>> {
-    let Some(files) = &config.tls else { return Ok(None) };
-    let server = tls::server_config(&files.certificate, &files.key).context("TLS")?;
-    Ok(Some(Handshake { acceptor: server.into(), within: config.tls_handshake }))
-}
-
-fn broker_tls(config: &Config, handshake: Option<&Handshake>) -> anyhow::Result<Tls> {
-    Ok(match (config.broker_tls, handshake) {
-        (BrokerTls::Off, _) => Tls::Off,
-        (BrokerTls::Optional, Some(handshake)) => Tls::Optional(handshake.clone()),
-        (BrokerTls::Required, Some(handshake)) => Tls::Required(handshake.clone()),
-        (BrokerTls::Optional | BrokerTls::Required, None) => bail!("TLS without a certificate"),
+fn broker_tls(config: &Config, certificates: &mut Certificates) -> anyhow::Result<Tls> {
+    Ok(match config.broker_tls {
+        BrokerTls::Off => Tls::Off,
+        BrokerTls::Optional => Tls::Optional(certificates.handshake(&config.broker_clients)?),
+        BrokerTls::Required => Tls::Required(certificates.handshake(&config.broker_clients)?),
     })
 }
 

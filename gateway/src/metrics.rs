@@ -62,6 +62,14 @@ struct TrustLabel {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OutcomeLabel {
+    outcome: &'static str,
+}
+
+const LOADED: OutcomeLabel = OutcomeLabel { outcome: "loaded" };
+const FAILED: OutcomeLabel = OutcomeLabel { outcome: "failed" };
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct CoreLabel {
     core: u64,
 }
@@ -83,6 +91,7 @@ pub struct Metrics {
     throttled: Family<Direction, Counter<f64, AtomicU64>>,
     refusals: Family<Code, Counter>,
     target_tls: Family<TrustLabel, Counter>,
+    certificate_reloads: Family<OutcomeLabel, Counter>,
     brokers: Family<State, Gauge>,
     brokers_opened: Counter,
     brokers_closed: Counter,
@@ -106,6 +115,7 @@ impl Metrics {
             throttled: Family::default(),
             refusals: Family::default(),
             target_tls: Family::default(),
+            certificate_reloads: Family::default(),
             brokers: Family::default(),
             brokers_opened: Counter::default(),
             brokers_closed: Counter::default(),
@@ -128,6 +138,9 @@ impl Metrics {
         }
         for trust in Trust::NAMES {
             drop(metrics.target_tls.get_or_create(&TrustLabel { trust }));
+        }
+        for outcome in [LOADED, FAILED] {
+            drop(metrics.certificate_reloads.get_or_create(&outcome));
         }
         for (_, state) in BrokerState::ALL {
             drop(metrics.brokers.get_or_create(&State { state }));
@@ -188,6 +201,11 @@ impl Metrics {
     /// TLS with a target began; `trust` is why its certificate was believed.
     pub fn target_tls(&self, trust: &'static str) {
         self.target_tls.get_or_create(&TrustLabel { trust }).inc();
+    }
+
+    /// Files of certificates changed, and what is in them is used from now on, or is no good.
+    pub fn certificates_changed(&self, good: bool) {
+        self.certificate_reloads.get_or_create(if good { &LOADED } else { &FAILED }).inc();
     }
 
     /// A broker is in `state`, until the value is dropped.
@@ -300,6 +318,8 @@ impl Metrics {
         registry.register("handshake_refusals", help, self.refusals.clone());
         let help = "Connections to targets by TLS, by why their certificates were believed";
         registry.register("target_tls", help, self.target_tls.clone());
+        let help = "Changes of files with certificates, by what became of them";
+        registry.register("certificate_reloads", help, self.certificate_reloads.clone());
     }
 
     fn register_brokers(&self, registry: &mut Registry) {

@@ -1,5 +1,6 @@
-//! Certificate and key from files: what a TLS server of ours is made of, and which certificates a
-//! client of ours trusts.
+//! Certificates and keys from files: what a TLS server of ours is made of, which clients it asks for theirs, and
+//! which certificates a client of ours trusts. What follows its files is in `kept`, which of several is shown in
+//! `names`.
 //!
 //! No message from here quotes what is in a file: it may be the key.
 
@@ -10,7 +11,15 @@ use std::sync::Arc;
 use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::WebPkiClientVerifier;
+use rustls::sign::CertifiedKey;
 use rustls::{RootCertStore, ServerConfig};
+
+pub use kept::{Kept, Look};
+use names::Names;
+
+mod kept;
+mod names;
 
 /// Why there is no TLS with these files.
 #[derive(Debug, thiserror::Error)]
@@ -66,31 +75,106 @@ pub fn provider() -> Arc<CryptoProvider> {
     Arc::new(ring::default_provider())
 }
 
-/// A server with the certificate chain in `certificate`, the server's own first, and the private key in
-/// `key`: PEM, the key as PKCS#8, PKCS#1 or SEC1. It speaks TLS 1.2 and 1.3, and HTTP/1.1 in it.
-///
-/// # Errors
-/// See [`TlsError`].
-pub fn server_config(certificate: &Path, key: &Path) -> Result<Arc<ServerConfig>, TlsError> {
-    let chain = certificates(certificate)?;
-    let private = private_key(key)?;
-    let unusable = |source| TlsError::Unusable { certificate: certificate.into(), key: key.into(), source };
-    let mut config = ServerConfig::builder_with_provider(provider())
-        .with_safe_default_protocol_versions()
-        .map_err(unusable)?
-        .with_no_client_auth()
-        .with_single_cert(chain, private)
-        .map_err(|source| match source {
+/// A certificate of a server, and its key: PEM files.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Identity {
+    /// The certificate chain, the server's own first.
+    pub certificate: PathBuf,
+    /// The private key: PKCS#8, PKCS#1 or SEC1.
+    pub key: PathBuf,
+}
+
+impl Identity {
+    fn load(&self) -> Result<CertifiedKey, TlsError> {
+        let (chain, private) = (certificates(&self.certificate)?, private_key(&self.key)?);
+        CertifiedKey::from_der(chain, private, &provider()).map_err(|source| match source {
             rustls::Error::InconsistentKeys(_) => {
-                TlsError::Mismatch { certificate: certificate.into(), key: key.into() }
+                TlsError::Mismatch { certificate: self.certificate.clone(), key: self.key.clone() }
             }
-            source => unusable(source),
-        })?;
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    // A page is a handful of connections. With tickets the later ones need no signature, and with these
-    // no memory that cores would share.
-    config.ticketer = ring::Ticketer::new().map_err(unusable)?;
-    Ok(Arc::new(config))
+            source => self.unusable(source),
+        })
+    }
+
+    fn unusable(&self, source: rustls::Error) -> TlsError {
+        TlsError::Unusable { certificate: self.certificate.clone(), key: self.key.clone(), source }
+    }
+}
+
+/// Which certificates a server asks its clients for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Clients {
+    /// None.
+    #[default]
+    Anybody,
+    /// Who shows one needs one by an authority of this PEM file.
+    Optional(PathBuf),
+    /// All need one by an authority of this PEM file.
+    Certified(PathBuf),
+}
+
+impl Clients {
+    const fn authorities(&self) -> Option<&PathBuf> {
+        match self {
+            Self::Anybody => None,
+            Self::Optional(path) | Self::Certified(path) => Some(path),
+        }
+    }
+}
+
+/// What a server shows and asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Server {
+    /// Its certificates, at least one. A client is shown the first that is for the name that it asks for.
+    pub own: Vec<Identity>,
+    /// Those of its clients.
+    pub clients: Clients,
+}
+
+impl Server {
+    /// The server. It speaks TLS 1.2 and 1.3, and HTTP/1.1 in it.
+    ///
+    /// # Errors
+    /// See [`TlsError`].
+    ///
+    /// # Panics
+    /// It has no certificate.
+    pub fn config(&self) -> Result<Arc<ServerConfig>, TlsError> {
+        let own = self.own.iter().map(|own| own.load().map(Arc::new)).collect::<Result<Vec<_>, _>>()?;
+        let unusable = |source| self.own[0].unusable(source);
+        let config = ServerConfig::builder_with_provider(provider())
+            .with_safe_default_protocol_versions()
+            .map_err(unusable)?;
+        let config = match self.clients.authorities() {
+            None => config.with_no_client_auth(),
+            Some(path) => {
+                let verifier = WebPkiClientVerifier::builder_with_provider(roots(path)?, provider());
+                let verifier = match &self.clients {
+                    Clients::Optional(_) => verifier.allow_unauthenticated(),
+                    _ => verifier,
+                };
+                config.with_client_cert_verifier(
+                    verifier.build().map_err(|_| TlsError::Damaged { path: path.clone() })?,
+                )
+            }
+        };
+        let mut config = config.with_cert_resolver(Arc::new(Names(own)));
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        // A page is a handful of connections. With tickets the later ones need no signature, and with these
+        // no memory that cores would share.
+        config.ticketer = ring::Ticketer::new().map_err(unusable)?;
+        Ok(Arc::new(config))
+    }
+
+    /// The same, following its files. What was agreed on with tickets of before is not taken up again.
+    ///
+    /// # Errors
+    /// See [`TlsError`].
+    pub fn kept(self) -> Result<Arc<Kept<ServerConfig>>, TlsError> {
+        let own = self.own.iter().flat_map(|own| [own.certificate.clone(), own.key.clone()]);
+        let files = own.chain(self.clients.authorities().cloned()).collect();
+        Kept::new(files, move || self.config())
+    }
 }
 
 /// All certificates in a PEM file, at least one.
@@ -151,6 +235,11 @@ mod tests {
         }
     }
 
+    fn server(certificate: &Path, key: &Path) -> Server {
+        let own = Identity { certificate: certificate.into(), key: key.into() };
+        Server { own: vec![own], clients: Clients::Anybody }
+    }
+
     fn signed() -> CertifiedKey<KeyPair> {
         generate_simple_self_signed(["console.example".to_owned()]).expect("a certificate")
     }
@@ -177,7 +266,8 @@ mod tests {
             ("words around it", format!("subject=x\n{}", own.cert.pem()), format!("Key:\n{key}")),
         ] {
             let (certificate, key) = (files.put("crt", &certificate), files.put("key", &key));
-            let config = server_config(&certificate, &key).unwrap_or_else(|error| panic!("{what}: {error}"));
+            let config =
+                server(&certificate, &key).config().unwrap_or_else(|error| panic!("{what}: {error}"));
             assert_eq!(config.alpn_protocols, [b"http/1.1".to_vec()]);
             assert!(config.ticketer.enabled());
         }
@@ -210,7 +300,7 @@ mod tests {
             (&certificate, &no_der, "cannot be used"),
             (&certificate, &other, "other.key does not belong to the certificate in "),
         ] {
-            let error = server_config(certificate, key).expect_err(said);
+            let error = server(certificate, key).config().expect_err(said);
             assert!(error.to_string().contains(said), "{error}");
             for shown in [error.to_string(), format!("{error:?}")] {
                 assert!(!shown.contains(&secret), "the key is in {shown}");

@@ -57,16 +57,53 @@ impl Authority {
     /// # Panics
     /// The folder cannot be written, or it is no key.
     pub fn issue_for(&self, names: &[&str], key: &str) -> [String; 2] {
+        let certificate = self.sign(names, &KeyPair::from_pem(key).expect("a key"));
+        let files = [("certificate", certificate.pem()), ("key", key.to_owned())];
+        files.map(|(name, text)| format!("tls.{name} = {:?}", self.put(name, &text)))
+    }
+
+    /// Files with another certificate and its key, which are called after `stem`.
+    ///
+    /// # Panics
+    /// The folder cannot be written.
+    pub fn issue_as(&self, stem: &str, names: &[&str]) -> [PathBuf; 2] {
+        let pair = KeyPair::generate().expect("a key");
+        let files = [("crt", self.sign(names, &pair).pem()), ("key", pair.serialize_pem())];
+        files.map(|(ending, text)| self.put(&format!("{stem}.{ending}"), &text))
+    }
+
+    fn sign(&self, names: &[&str], pair: &KeyPair) -> rcgen::Certificate {
         let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
         let params = CertificateParams::new(names).expect("names");
-        let pair = KeyPair::from_pem(key).expect("a key");
-        let certificate = params.signed_by(&pair, &self.issuer).expect("a certificate");
-        let files = [("certificate", certificate.pem()), ("key", key.to_owned())];
-        files.map(|(name, text)| {
-            let path = self.folder.join(name);
-            std::fs::write(&path, text).expect("writes");
-            format!("tls.{name} = {path:?}")
-        })
+        params.signed_by(pair, &self.issuer).expect("a certificate")
+    }
+
+    fn put(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.folder.join(name);
+        std::fs::write(&path, text).expect("writes");
+        path
+    }
+
+    /// A client that shows a certificate of this authority for `name`, and trusts `trusted`.
+    ///
+    /// # Panics
+    /// Never with a name.
+    pub fn client_with(&self, name: &str, trusted: &Self) -> Arc<ClientConfig> {
+        let pair = KeyPair::generate().expect("a key");
+        let chain = vec![self.sign(&[name], &pair).der().clone()];
+        let key = PrivateKeyDer::Pkcs8(pair.serialize_der().into());
+        let config = ClientConfig::builder_with_provider(portcullis::tls::provider())
+            .with_safe_default_protocol_versions()
+            .expect("versions")
+            .with_root_certificates(trusted.roots())
+            .with_client_auth_cert(chain, key);
+        Arc::new(config.expect("a certificate with its key"))
+    }
+
+    fn roots(&self) -> RootCertStore {
+        let mut roots = RootCertStore::empty();
+        roots.add(CertificateDer::clone(self.issuer.der())).expect("a certificate");
+        roots
     }
 
     /// A client of these versions.
@@ -74,12 +111,10 @@ impl Authority {
     /// # Panics
     /// Never with versions that exist.
     pub fn client(&self, versions: &[&'static SupportedProtocolVersion]) -> Arc<ClientConfig> {
-        let mut roots = RootCertStore::empty();
-        roots.add(CertificateDer::clone(self.issuer.der())).expect("a certificate");
         let config = ClientConfig::builder_with_provider(portcullis::tls::provider())
             .with_protocol_versions(versions)
             .expect("versions")
-            .with_root_certificates(roots)
+            .with_root_certificates(self.roots())
             .with_no_client_auth();
         Arc::new(config)
     }
@@ -142,7 +177,22 @@ pub fn front(folder: &Path, target: u16) -> u16 {
 /// # Panics
 /// The port is closed.
 pub fn begin(config: Arc<ClientConfig>, endpoint: SocketAddr) -> Stream {
-    let stream = target::connect(endpoint, PATIENCE).expect("the port is open");
-    let name = ServerName::from(endpoint.ip());
+    begin_named(config, endpoint, &endpoint.ip().to_string())
+}
+
+/// The same, asking for `name`.
+///
+/// # Panics
+/// The port is closed.
+pub fn begin_named(config: Arc<ClientConfig>, endpoint: SocketAddr, name: &str) -> Stream {
+    begin_on(config, target::connect(endpoint, PATIENCE).expect("the port is open"), name)
+}
+
+/// The same on a connection that is there.
+///
+/// # Panics
+/// It is no name.
+pub fn begin_on(config: Arc<ClientConfig>, stream: TcpStream, name: &str) -> Stream {
+    let name = ServerName::try_from(name.to_owned()).expect("a name");
     StreamOwned::new(ClientConnection::new(config, name).expect("a client"), stream)
 }

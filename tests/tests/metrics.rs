@@ -122,8 +122,8 @@ fn the_channels_of_a_desktop_are_one_session(backend: &str) {
     }
     drop(channels);
     // Its broker is gone, so there is nothing to wait for.
-    gateway.wait_metric("portcullis_session_ends_total{protocol=\"spice\",end=\"stopped\"}", 1.0);
-    assert_eq!(gateway.metric("portcullis_connection_ends_total{end=\"stopped\"}"), 8.0);
+    gateway.wait_metric("portcullis_session_ends_total{protocol=\"spice\",end=\"closed\"}", 1.0);
+    assert_eq!(gateway.metric("portcullis_connection_ends_total{end=\"closed\"}"), 8.0);
     assert_eq!(sum(&gateway, "portcullis_session_ends_total"), 1.0);
     assert_eq!(sum(&gateway, "portcullis_sessions_total"), 1.0);
     assert_eq!(gateway.metric("portcullis_brokers{state=\"open\"}"), 0.0);

@@ -56,17 +56,33 @@ impl Sources {
     /// # Errors
     /// [`Refusal::TooMany`] of this source, [`Refusal::Full`] in all.
     pub fn handshake(self: &Arc<Self>, client: IpAddr) -> Result<Handshake, Refusal> {
-        let (mut state, source) = (lock(&self.0), source_of(client));
+        self.count(Some(source_of(client)))
+    }
+
+    /// The same of somebody behind a proxy, who is not known yet.
+    ///
+    /// # Errors
+    /// [`Refusal::Full`] in all.
+    pub fn handshake_of_somebody(self: &Arc<Self>) -> Result<Handshake, Refusal> {
+        self.count(None)
+    }
+
+    fn count(self: &Arc<Self>, source: Option<IpAddr>) -> Result<Handshake, Refusal> {
+        let mut state = lock(&self.0);
         if state.unfinished >= HANDSHAKES {
             return Err(Refusal::Full);
         }
+        let Some(source) = source else {
+            state.unfinished += 1;
+            return Ok(Handshake { sources: self.clone(), source });
+        };
         let counts = state.by_source.entry(source).or_default();
         if counts.unfinished >= HANDSHAKES_PER_SOURCE {
             return Err(Refusal::TooMany);
         }
         counts.unfinished += 1;
         state.unfinished += 1;
-        Ok(Handshake { sources: self.clone(), source })
+        Ok(Handshake { sources: self.clone(), source: Some(source) })
     }
 
     /// Whether `client` may show a ticket.
@@ -99,17 +115,19 @@ impl Sources {
 #[derive(Debug)]
 pub struct Handshake {
     sources: Arc<Sources>,
-    source: IpAddr,
+    /// `None` of somebody behind a proxy.
+    source: Option<IpAddr>,
 }
 
 impl Drop for Handshake {
     fn drop(&mut self) {
         let mut state = lock(&self.sources.0);
         state.unfinished -= 1;
-        if let Some(counts) = state.by_source.get_mut(&self.source) {
+        let Some(source) = self.source else { return };
+        if let Some(counts) = state.by_source.get_mut(&source) {
             counts.unfinished -= 1;
             if counts.unfinished == 0 && counts.wrong == 0 {
-                state.by_source.remove(&self.source);
+                state.by_source.remove(&source);
             }
         }
     }

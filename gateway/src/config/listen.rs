@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use super::raw::positive;
+use crate::tls::Clients;
+
+use super::raw::{clients, positive};
 use super::{ConfigError, wrong};
 
 #[derive(Debug, Default, Deserialize)]
@@ -16,6 +18,7 @@ use super::{ConfigError, wrong};
 pub(super) struct RawListen {
     listen: Option<String>,
     tls: Option<bool>,
+    client_certificates: Option<String>,
     allow_plain: bool,
     socket_mode: Option<String>,
     request_s: Option<u64>,
@@ -29,6 +32,8 @@ pub struct Listen {
     pub at: At,
     /// Whether it speaks TLS; there is a certificate then.
     pub tls: bool,
+    /// Which certificates it asks its clients for.
+    pub clients: Clients,
     /// From a connection, or the answer before, to the end of a request's head; and from there to the end
     /// of its body.
     pub request: Duration,
@@ -79,6 +84,7 @@ const PATH_MAX: usize = 107;
 pub(super) struct Listener {
     listen: &'static str,
     tls: &'static str,
+    client_certificates: &'static str,
     socket_mode: &'static str,
     request_s: &'static str,
     connections: &'static str,
@@ -90,6 +96,7 @@ pub(super) struct Listener {
 pub(super) const API: Listener = Listener {
     listen: "api.listen",
     tls: "api.tls",
+    client_certificates: "api.client_certificates",
     socket_mode: "api.socket_mode",
     request_s: "api.request_s",
     connections: "api.connections",
@@ -99,6 +106,7 @@ pub(super) const API: Listener = Listener {
 pub(super) const METRICS: Listener = Listener {
     listen: "metrics.listen",
     tls: "metrics.tls",
+    client_certificates: "metrics.client_certificates",
     socket_mode: "metrics.socket_mode",
     request_s: "metrics.request_s",
     connections: "metrics.connections",
@@ -107,7 +115,13 @@ pub(super) const METRICS: Listener = Listener {
 };
 
 impl RawListen {
-    pub(super) fn meant(&self, names: &Listener, certified: bool) -> Result<Listen, ConfigError> {
+    /// `certified` says whether there is a certificate, `client_ca` whose of clients are good.
+    pub(super) fn meant(
+        &self,
+        names: &Listener,
+        certified: bool,
+        client_ca: Option<&PathBuf>,
+    ) -> Result<Listen, ConfigError> {
         let mode = self.socket_mode.as_deref().unwrap_or("0600");
         let mode = mode_of(mode).ok_or_else(|| {
             wrong(names.socket_mode, mode, "octal permissions of a file, with 0600 among them: \"0660\"")
@@ -129,11 +143,21 @@ impl RawListen {
         if !tls && !local && !self.allow_plain {
             return Err(wrong(names.listen, format_args!("{at}"), names.clear));
         }
+        let clients = clients(names.client_certificates, self.client_certificates.as_deref(), client_ca)?;
+        if clients != Clients::Anybody && !tls {
+            let problem = format!("this needs {} = true", names.tls);
+            return Err(wrong(
+                names.client_certificates,
+                self.client_certificates.as_deref().unwrap_or_default(),
+                problem,
+            ));
+        }
         let connections = match self.connections.unwrap_or(512) {
             0 => return Err(wrong(names.connections, 0, "at least 1")),
             connections => connections,
         };
-        Ok(Listen { at, tls, request: positive(names.request_s, self.request_s, 30)?, connections })
+        let request = positive(names.request_s, self.request_s, 30)?;
+        Ok(Listen { at, tls, clients, request, connections })
     }
 }
 

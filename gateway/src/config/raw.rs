@@ -15,9 +15,10 @@ use crate::broker::session::Limits;
 use crate::broker::web_origin::{NoOrigin, WebOrigin};
 use crate::kernel::hook::Hook;
 use crate::kernel::pins::FOLDER;
+use crate::tls::{Clients, Identity};
 
 use super::listen::{API, METRICS, RawListen};
-use super::{Backend, BrokerTls, Config, ConfigError, TlsFiles, default_state_dir, wrong};
+use super::{Backend, BrokerTls, Config, ConfigError, default_state_dir, wrong};
 
 /// The file, key by key.
 #[derive(Debug, Default, Deserialize)]
@@ -32,6 +33,7 @@ pub(super) struct Raw {
     cores: usize,
     allowed_origins: Vec<String>,
     reveal_passwords: bool,
+    trusted_proxies: Vec<IpNet>,
     range: RawRange,
     broker: RawBroker,
     session: RawSession,
@@ -109,14 +111,19 @@ struct RawFilter {
 struct RawTls {
     certificate: Option<PathBuf>,
     key: Option<PathBuf>,
+    more: Vec<Identity>,
     broker_ports: Option<String>,
+    client_ca: Option<PathBuf>,
+    client_certificates: Option<String>,
 }
 
 impl Raw {
     pub(super) fn meant(self) -> Result<Config, ConfigError> {
         let addresses = self.addresses()?;
         let broker_host = self.broker_host.unwrap_or_else(|| addresses[0].to_string());
-        let tls = self.tls.files()?;
+        let certificates = self.tls.certificates()?;
+        let certified = !certificates.is_empty();
+        let client_ca = self.tls.client_ca.as_ref();
         let range = range(self.range.first.unwrap_or(10_000), self.range.last.unwrap_or(15_000))?;
         Ok(Config {
             broker_host,
@@ -135,6 +142,7 @@ impl Raw {
             },
             allowed_origins: origins(&self.allowed_origins)?,
             reveal_passwords: self.reveal_passwords,
+            trusted_proxies: self.trusted_proxies,
             exclude: self.range.exclude.into_iter().collect(),
             range,
             ttl: positive("broker.ttl_s", self.broker.ttl_s, 60)?,
@@ -182,10 +190,11 @@ impl Raw {
             open_host_firewall: self.filter.open_host_firewall,
             filter_limits: self.filter.limits()?,
             pins: pins(self.filter.pins)?,
-            broker_tls: self.tls.broker_ports(tls.is_some())?,
-            api: self.api.meant(&API, tls.is_some())?,
-            metrics: self.metrics.meant(&METRICS, tls.is_some())?,
-            tls,
+            broker_tls: self.tls.broker_ports(certified)?,
+            broker_clients: self.tls.broker_clients(certified)?,
+            api: self.api.meant(&API, certified, client_ca)?,
+            metrics: self.metrics.meant(&METRICS, certified, client_ca)?,
+            certificates,
         })
     }
 
@@ -297,17 +306,48 @@ fn burst(key: &'static str, burst: u32) -> Result<u32, ConfigError> {
     if burst == 0 { Err(wrong(key, "0", "at least 1")) } else { Ok(burst) }
 }
 
+/// Which certificates clients are asked for, as `key` says.
+pub(super) fn clients(
+    key: &'static str,
+    value: Option<&str>,
+    authorities: Option<&PathBuf>,
+) -> Result<Clients, ConfigError> {
+    match (value.unwrap_or("off"), authorities) {
+        ("off", _) => Ok(Clients::Anybody),
+        ("optional", Some(path)) => Ok(Clients::Optional(path.clone())),
+        ("required", Some(path)) => Ok(Clients::Certified(path.clone())),
+        (other @ ("optional" | "required"), None) => Err(wrong(key, other, "this needs tls.client_ca")),
+        (other, _) => Err(wrong(key, other, "off, optional or required")),
+    }
+}
+
 impl RawTls {
-    fn files(&self) -> Result<Option<TlsFiles>, ConfigError> {
+    fn certificates(&self) -> Result<Vec<Identity>, ConfigError> {
         match (&self.certificate, &self.key) {
-            (None, None) => Ok(None),
+            (None, None) if self.more.is_empty() => Ok(Vec::new()),
+            (None, None) => Err(wrong("tls.more", "", "these are beside tls.certificate and tls.key")),
             (Some(certificate), Some(key)) => {
-                Ok(Some(TlsFiles { certificate: certificate.clone(), key: key.clone() }))
+                let first = Identity { certificate: certificate.clone(), key: key.clone() };
+                Ok(std::iter::once(first).chain(self.more.iter().cloned()).collect())
             }
             (Some(_), None) => Err(wrong("tls.key", "", "name the file with the key of tls.certificate")),
             (None, Some(_)) => {
                 Err(wrong("tls.certificate", "", "name the file with the certificate of tls.key"))
             }
+        }
+    }
+
+    fn broker_clients(&self, certified: bool) -> Result<Clients, ConfigError> {
+        const KEY: &str = "tls.client_certificates";
+        let clients = clients(KEY, self.client_certificates.as_deref(), self.client_ca.as_ref())?;
+        match (&clients, self.broker_ports(certified)?) {
+            (Clients::Certified(_), BrokerTls::Off | BrokerTls::Optional) => {
+                Err(wrong(KEY, "required", "this needs tls.broker_ports = \"required\": others have none"))
+            }
+            (Clients::Optional(_), BrokerTls::Off) => {
+                Err(wrong(KEY, "optional", "this needs tls.broker_ports = \"optional\" or \"required\""))
+            }
+            _ => Ok(clients),
         }
     }
 

@@ -30,7 +30,7 @@ fn the_sample_is_a_configuration() {
     assert_eq!(config.range, 10_000..=15_000);
     assert_eq!((config.api.at.to_string().as_str(), config.api.tls), ("127.0.0.1:8700", false));
     assert_eq!((config.metrics.at.to_string().as_str(), config.metrics.tls), ("127.0.0.1:9700", false));
-    assert_eq!((config.tls, config.broker_tls), (None, BrokerTls::Off));
+    assert_eq!((config.certificates.len(), config.broker_tls), (0, BrokerTls::Off));
 }
 
 #[test]
@@ -105,9 +105,40 @@ fn every_key_can_come_from_the_environment() {
 }
 
 #[test]
+fn clients_may_be_asked_for_certificates() {
+    let check = |more: &str| {
+        let config = parse(&format!("{CERTIFIED}\ntls.client_ca = \"ca\"\n{more}")).expect(more);
+        [config.broker_clients, config.api.clients, config.metrics.clients]
+    };
+    let (any, some, all) =
+        (Clients::Anybody, Clients::Optional("ca".into()), Clients::Certified("ca".into()));
+    assert_eq!(check(""), [any.clone(), any.clone(), any.clone()]);
+    assert_eq!(check("tls.client_certificates = \"optional\""), [some.clone(), any.clone(), any.clone()]);
+    let required = "tls.broker_ports = \"required\"\ntls.client_certificates = \"required\"\napi.tls = true\n\
+        api.client_certificates = \"required\"\nmetrics.tls = true\nmetrics.client_certificates = \"optional\"";
+    assert_eq!(check(required), [all.clone(), all, some]);
+}
+
+#[test]
 fn what_is_wrong_is_said() {
     for (text, said) in [
         ("", "addresses = []: name at least one broker address, or broker_host"),
+        (
+            &format!("{CERTIFIED}\ntls.client_certificates = \"optional\""),
+            "tls.client_certificates = \"optional\": this needs tls.client_ca",
+        ),
+        (
+            &format!("{CERTIFIED}\ntls.client_ca = \"ca\"\ntls.client_certificates = \"required\""),
+            "tls.client_certificates = \"required\": this needs tls.broker_ports = \"required\"",
+        ),
+        (
+            &format!("{CERTIFIED}\ntls.client_ca = \"ca\"\napi.client_certificates = \"required\""),
+            "api.client_certificates = \"required\": this needs api.tls = true",
+        ),
+        (
+            "addresses = [\"127.0.80.1\"]\ntls.more = [{ certificate = \"crt\", key = \"key\" }]",
+            "tls.more = \"\": these are beside tls.certificate and tls.key",
+        ),
         ("addresses = [\"0.0.0.0\"]", "addresses = 0.0.0.0: broker addresses are addresses of this machine"),
         ("addresses = [\"127.0.80.1\"]\n[range]\nfirst = 2\nlast = 1", "range = \"2-1\": first must be"),
         ("addresses = [\"127.0.80.1\"]\n[broker]\nttl_s = 0", "broker.ttl_s = 0: at least 1"),

@@ -123,6 +123,8 @@ pub struct Parts {
     pub events: Events,
     /// Times of a broker.
     pub times: Times,
+    /// Clients may stand behind proxies, so that the filter cannot tell where they come from.
+    pub proxied: bool,
 }
 
 /// Opens and closes brokers. Only writer of the table.
@@ -256,7 +258,9 @@ impl Lifecycle {
     /// Table and filter, or neither.
     async fn let_in(&self, broker: &Arc<Broker>) -> Result<(), Arc<FilterError>> {
         self.parts.table.insert(broker.clone());
-        let opened = self.parts.gate.open(broker.endpoint, broker.admission.client).await;
+        // Who stands behind a proxy is not seen in packets.
+        let client = broker.admission.client.filter(|_| !self.parts.proxied);
+        let opened = self.parts.gate.open(broker.endpoint, client).await;
         opened.inspect_err(|_| {
             self.parts.metrics.filter_failed();
             self.parts.table.remove(broker.endpoint);

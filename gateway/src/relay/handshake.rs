@@ -4,6 +4,7 @@
 //! is dialled first.
 
 use std::io;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use tokio::io::AsyncReadExt;
@@ -19,10 +20,13 @@ use crate::broker::Refusal;
 use crate::broker::ticket::Token;
 use crate::broker::web_origin::WebOrigin;
 
+use super::forwarded::Proxies;
 use super::stream::{ClientStream, TLS_FIRST_BYTE};
 
 /// Longest head of a request, in bytes.
 pub const HEAD_MAX: usize = 16 * 1024;
+
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
 /// A request's head, and the bytes that came behind it.
 #[derive(Debug)]
@@ -78,12 +82,8 @@ async fn read_all(stream: &mut ClientStream) -> Result<Head, NoHead> {
         if stream.read_buf(&mut bytes).await? == 0 {
             return Err(NoHead::Gone);
         }
-        match Request::try_parse(&bytes) {
-            Ok(Some((len, request))) => return Ok(Head { request, rest: bytes.split_off(len) }),
-            Ok(None) if bytes.len() < HEAD_MAX => {}
-            Ok(None) => return Err(Refusal::HeadTooLong.into()),
-            Err(_) if bytes.first() == Some(&TLS_FIRST_BYTE) => return Err(Refusal::NoTls.into()),
-            Err(_) => return Err(Refusal::BadHandshake.into()),
+        if let Some(head) = Head::parse(&bytes)? {
+            return Ok(head);
         }
     }
 }
@@ -111,6 +111,20 @@ impl Upgrade {
 }
 
 impl Head {
+    /// Reads a head that `bytes` begin with; `None` while it is not whole.
+    ///
+    /// # Errors
+    /// [`Refusal::HeadTooLong`], [`Refusal::BadHandshake`], [`Refusal::NoTls`]; see [`read_head`].
+    pub fn parse(bytes: &[u8]) -> Result<Option<Self>, Refusal> {
+        match Request::try_parse(bytes) {
+            Ok(Some((len, request))) => Ok(Some(Self { request, rest: bytes[len..].to_vec() })),
+            Ok(None) if bytes.len() < HEAD_MAX => Ok(None),
+            Ok(None) => Err(Refusal::HeadTooLong),
+            Err(_) if bytes.first() == Some(&TLS_FIRST_BYTE) => Err(Refusal::NoTls),
+            Err(_) => Err(Refusal::BadHandshake),
+        }
+    }
+
     /// What the client asks for. A WebSocket handshake is good on any path. `broker_id` names the cookie
     /// that may carry its ticket, and `allowed` whose pages may send it beside the own ones.
     ///
@@ -124,6 +138,11 @@ impl Head {
             "/status" => Ok(Ask::Status(self.token(broker_id, allowed)?)),
             path => Ok(Ask::Page(path.to_owned())),
         }
+    }
+
+    /// The client that a proxy speaks for, by `X-Forwarded-For`.
+    pub fn forwarded(&self, proxies: &Proxies) -> Option<IpAddr> {
+        proxies.client(self.headers(&X_FORWARDED_FOR))
     }
 
     fn upgrade(&self) -> Result<Upgrade, Refusal> {

@@ -7,6 +7,7 @@ mod buffer;
 pub mod console;
 pub mod core;
 pub mod far;
+pub mod forwarded;
 pub mod handshake;
 mod inbox;
 pub mod listener;

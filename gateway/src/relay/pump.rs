@@ -82,8 +82,8 @@ pub struct Pump<C, T> {
     mail: Option<(Opcode, Control)>,
     up: Stride,
     down: Stride,
-    /// The target takes nothing more.
-    deaf: bool,
+    /// The target takes nothing more, for this reason.
+    deaf: Option<io::ErrorKind>,
 }
 
 impl<C: Leg, T: Leg> Pump<C, T> {
@@ -101,7 +101,7 @@ impl<C: Leg, T: Leg> Pump<C, T> {
             mail: None,
             up: Stride::default(),
             down: Stride::default(),
-            deaf: false,
+            deaf: None,
         }
     }
 
@@ -169,7 +169,7 @@ impl<C: Leg, T: Leg> Pump<C, T> {
         cx: &mut Context<'_>,
     ) -> Poll<Result<End, RelayError>> {
         loop {
-            if !self.deaf {
+            if self.deaf.is_none() {
                 let written = self.inbox.poll_write(&mut self.target, cx);
                 pulse.target_stuck.set(written.is_pending());
                 if written.is_pending() {
@@ -177,7 +177,7 @@ impl<C: Leg, T: Leg> Pump<C, T> {
                 }
                 // A target that takes nothing more may still have something to say: what the client sends is
                 // dropped from then on, and `poll_down` meets the target's end.
-                self.deaf = ready!(written).is_err();
+                self.deaf = ready!(written).err().map(|error| error.kind());
             }
             match self.control.take() {
                 Some(Piece::Close(_)) => return Poll::Ready(Ok(End::ClientClosed)),
@@ -211,6 +211,14 @@ impl<C: Leg, T: Leg> Pump<C, T> {
         Err(RelayError::Client(io::ErrorKind::UnexpectedEof.into()))
     }
 
+    /// What broke a connection is told once, to who looks first: a write may have taken it.
+    fn target_left(&self) -> Result<End, RelayError> {
+        match self.deaf {
+            None | Some(io::ErrorKind::BrokenPipe) => Ok(End::TargetClosed),
+            Some(kind) => Err(RelayError::Target(kind.into())),
+        }
+    }
+
     /// Target to client: one read becomes one frame and one write.
     fn poll_down(
         &mut self,
@@ -233,7 +241,7 @@ impl<C: Leg, T: Leg> Pump<C, T> {
             let room = ready!(traffic.down.poll_room(cx)).min(self.down.0);
             let len = ready!(self.poll_fetch(room, cx)).map_err(RelayError::of_target)?;
             if len == 0 {
-                return Poll::Ready(Ok(End::TargetClosed));
+                return Poll::Ready(self.target_left());
             }
             traffic.down.add(len);
             self.down.took(len);

@@ -1,7 +1,9 @@
 //! One client from arrival to farewell. Each step is a type that the next one consumes: a relay
 //! without a handshake, or an answer 101 without a target, cannot be written down.
 
-use std::net::SocketAddr;
+use std::cell::Cell;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU64;
 use std::pin::pin;
 use std::rc::Rc;
@@ -26,6 +28,7 @@ use crate::web::{self, Site};
 use super::answer::Answer;
 use super::core::{Live, Vital};
 use super::far::{Far, Reach, Refused};
+use super::forwarded::{Proxies, take_header};
 use super::handshake::{Ask, HeadTimes, NoHead, Upgrade, read_head};
 use super::pulse::{Pace, Pulse};
 use super::pump::{End, Pump, RelayError};
@@ -51,6 +54,8 @@ pub struct Shared {
     pub head: HeadTimes,
     /// Whose pages may show a ticket in a cookie, beside the own ones.
     pub allowed_origins: Vec<WebOrigin>,
+    /// Who is believed whom they speak for.
+    pub proxies: Proxies,
     /// Deadline of each question to the control side.
     pub answer: Duration,
     /// Times of the relay.
@@ -126,12 +131,29 @@ impl From<NoHead> for Otherwise {
 impl Arrival {
     /// TLS, request, ticket, target, 101. `None` where the client was answered otherwise, or left.
     async fn admit(self, shared: &Shared, stopping: impl Future<Output = ()>) -> Option<Connected> {
-        let Self { stream, client } = self;
+        let Self { mut stream, mut client } = self;
         let broker = stream.local_addr().ok().and_then(|endpoint| shared.table.get(endpoint));
         let mut stopping = pin!(stopping);
         // Counted to the end of the way in.
         let handshake = if descriptors::is_of_reserve(&stream) {
             Err(Refusal::Full)
+        } else if shared.proxies.has(client.ip()) {
+            // In a box: only who comes by a proxy pays for it.
+            match Box::pin(introduced(&mut stream, shared, &mut stopping)).await {
+                Ok(Some(ip)) => client.set_ip(ip),
+                Ok(None) => {}
+                Err(NoHead::Gone) => return None,
+                Err(NoHead::Refused(refusal)) => {
+                    refused(refusal, broker, client, shared);
+                    Answer::refusal(refusal).send(&mut stream).await;
+                    return None;
+                }
+            }
+            if shared.proxies.has(client.ip()) {
+                shared.sources.handshake_of_somebody()
+            } else {
+                shared.sources.handshake(client.ip())
+            }
         } else {
             shared.sources.handshake(client.ip())
         };
@@ -150,6 +172,22 @@ impl Arrival {
                 None
             }
         }
+    }
+}
+
+/// Whom a proxy says that it speaks for, before anything else is said.
+async fn introduced(
+    stream: &mut TcpStream,
+    shared: &Shared,
+    stopping: impl Future<Output = ()>,
+) -> Result<Option<IpAddr>, NoHead> {
+    let introduced = tokio::select! {
+        introduced = timeout(shared.head.first_byte, take_header(stream)) => introduced,
+        () = stopping => return Err(Refusal::Stopping.into()),
+    };
+    match introduced.map_err(|_| Refusal::Slow)? {
+        Err(error) if error.kind() == io::ErrorKind::InvalidData => Err(Refusal::BadHandshake.into()),
+        introduced => Ok(introduced?),
     }
 }
 
@@ -185,6 +223,11 @@ impl Caller {
 
     async fn ask(&mut self, broker: Option<&Arc<Broker>>, shared: &Shared) -> Result<Reached, Otherwise> {
         let head = read_head(&mut self.stream, shared.head).await?;
+        if shared.proxies.has(self.client.ip())
+            && let Some(client) = head.forwarded(&shared.proxies)
+        {
+            self.client.set_ip(client);
+        }
         let (upgrade, token) =
             match head.ask(broker.map(|broker| broker.id.as_str()), &shared.allowed_origins)? {
                 Ask::Upgrade(upgrade, token) => (Some(upgrade), token),
@@ -325,17 +368,20 @@ impl Connected {
         let began = Instant::now();
         let mut pump = Pump::new(self.stream, self.far, &self.early);
         async move {
+            let stopped = Cell::new(None);
             let end = {
                 let stop = pin!(async {
-                    tokio::select! {
-                        why = self.broker.stopped() => farewell(why),
-                        why = self.connection.stopped() => farewell(why),
-                    }
+                    let why = tokio::select! {
+                        why = self.broker.stopped() => why,
+                        why = self.connection.stopped() => why,
+                    };
+                    stopped.set(Some(why));
+                    farewell(why)
                 });
                 pump.run(&vital.pulse, &vital.traffic, stop).await
             };
             drop(counted);
-            let name = end_name(&end);
+            let name = end_name(&end, stopped.get());
             shared.metrics.ended(name);
             ended(self.connection, name, shared);
             drop(self.admitted);
@@ -379,14 +425,17 @@ fn farewell(why: Stop) -> Close {
 const CLIENT_GONE: &str = "client_gone";
 
 /// The names of all ends, in records and metrics.
-pub const END_NAMES: [&str; 12] = [
+pub const END_NAMES: [&str; 15] = [
     "client_closed",
     CLIENT_GONE,
     "client_silent",
     "target_closed",
+    "target_gone",
+    "target_silent",
     "idle",
     "too_long",
-    "stopped",
+    "closed",
+    "stopping",
     "replaced",
     "killed",
     "client_error",
@@ -394,31 +443,57 @@ pub const END_NAMES: [&str; 12] = [
     "target_error",
 ];
 
-/// How a session ended, by one of [`END_NAMES`]. A peer that just leaves is an ordinary end.
-pub fn end_name(end: &Result<End, RelayError>) -> &'static str {
-    let index = match end {
-        Ok(End::ClientClosed) => 0,
-        Ok(End::ClientGone) => 1,
-        Ok(End::ClientSilent) => 2,
-        Ok(End::TargetClosed) => 3,
-        Ok(End::Idle) => 4,
-        Ok(End::TooLong) => 5,
-        Ok(End::Stopped(Close { code: REPLACED, .. })) => 7,
-        Ok(End::Stopped(Close { code: KILLED, .. })) => 8,
-        Ok(End::Stopped(_)) => 6,
-        Err(RelayError::Client(error)) if is_departure(error) => 1,
-        Err(RelayError::Client(_)) => 9,
-        Err(RelayError::Protocol(_)) => 10,
-        Err(RelayError::Target(error)) if is_departure(error) => 3,
-        Err(RelayError::Target(_)) => 11,
-    };
-    END_NAMES[index]
+/// How a session ended; `stopped` is why, where the gateway ended it. A peer that just leaves is an ordinary end.
+pub fn end_name(end: &Result<End, RelayError>, stopped: Option<Stop>) -> &'static str {
+    match end {
+        Ok(End::ClientClosed) => "client_closed",
+        Ok(End::ClientGone) => CLIENT_GONE,
+        Ok(End::ClientSilent) => "client_silent",
+        Ok(End::TargetClosed) => "target_closed",
+        Ok(End::Idle) => "idle",
+        Ok(End::TooLong) => "too_long",
+        Ok(End::Stopped(_)) => match stopped {
+            Some(Stop::Replaced) => "replaced",
+            Some(Stop::Killed) => "killed",
+            Some(Stop::Closed) => "closed",
+            Some(Stop::Stopping) | None => "stopping",
+        },
+        Err(RelayError::Protocol(_)) => "protocol_error",
+        Err(RelayError::Client(error)) => match Loss::of(error) {
+            Some(Loss::Gone) => CLIENT_GONE,
+            Some(Loss::Silent) => "client_silent",
+            None => "client_error",
+        },
+        Err(RelayError::Target(error)) => match Loss::of(error) {
+            Some(Loss::Gone) => "target_gone",
+            Some(Loss::Silent) => "target_silent",
+            None => "target_error",
+        },
+    }
 }
 
-/// Whether a peer just left, in the ways that peers do.
-fn is_departure(error: &std::io::Error) -> bool {
-    use std::io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
-    matches!(error.kind(), BrokenPipe | ConnectionAborted | ConnectionReset | UnexpectedEof)
+/// How a peer is lost without a word, in the ways that peers are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Loss {
+    /// Its system broke the connection off.
+    Gone,
+    /// Nothing answers any more: TCP gave it up, or the network says that there is no way to it.
+    Silent,
+}
+
+impl Loss {
+    fn of(error: &io::Error) -> Option<Self> {
+        use io::ErrorKind as Kind;
+        match error.kind() {
+            Kind::BrokenPipe | Kind::ConnectionAborted | Kind::ConnectionReset | Kind::UnexpectedEof => {
+                Some(Self::Gone)
+            }
+            Kind::TimedOut | Kind::HostUnreachable | Kind::NetworkUnreachable | Kind::NetworkDown => {
+                Some(Self::Silent)
+            }
+            _ => None,
+        }
+    }
 }
 
 #[cfg(test)]
@@ -428,19 +503,41 @@ mod tests {
     use super::*;
     use crate::relay::ws::ProtocolError;
 
-    fn check(end: Result<End, RelayError>, name: &str) {
-        assert_eq!(end_name(&end), name, "{end:?}");
+    fn check(end: Result<End, RelayError>, stopped: Option<Stop>, name: &str) {
+        assert_eq!(end_name(&end, stopped), name, "{end:?}");
+        assert!(END_NAMES.contains(&name), "{name}");
     }
 
     #[test]
-    fn a_peer_that_leaves_is_no_error() {
+    fn every_end_has_its_name() {
         for kind in [ErrorKind::BrokenPipe, ErrorKind::ConnectionReset, ErrorKind::UnexpectedEof] {
-            check(Err(RelayError::Client(Error::from(kind))), "client_gone");
-            check(Err(RelayError::Target(Error::from(kind))), "target_closed");
+            check(Err(RelayError::Client(Error::from(kind))), None, "client_gone");
+            check(Err(RelayError::Target(Error::from(kind))), None, "target_gone");
         }
-        check(Err(RelayError::Client(Error::from(ErrorKind::TimedOut))), "client_error");
-        check(Err(RelayError::Target(Error::from(ErrorKind::TimedOut))), "target_error");
-        check(Err(RelayError::Protocol(ProtocolError::Unmasked)), "protocol_error");
-        check(Ok(End::ClientClosed), "client_closed");
+        for kind in [ErrorKind::TimedOut, ErrorKind::HostUnreachable] {
+            check(Err(RelayError::Client(Error::from(kind))), None, "client_silent");
+            check(Err(RelayError::Target(Error::from(kind))), None, "target_silent");
+        }
+        check(Err(RelayError::Client(Error::from(ErrorKind::OutOfMemory))), None, "client_error");
+        check(Err(RelayError::Target(Error::from(ErrorKind::OutOfMemory))), None, "target_error");
+        check(Err(RelayError::Protocol(ProtocolError::Unmasked)), None, "protocol_error");
+        for (end, name) in [
+            (End::ClientClosed, "client_closed"),
+            (End::ClientGone, "client_gone"),
+            (End::ClientSilent, "client_silent"),
+            (End::TargetClosed, "target_closed"),
+            (End::Idle, "idle"),
+            (End::TooLong, "too_long"),
+        ] {
+            check(Ok(end), None, name);
+        }
+        for (why, name) in [
+            (Stop::Closed, "closed"),
+            (Stop::Stopping, "stopping"),
+            (Stop::Replaced, "replaced"),
+            (Stop::Killed, "killed"),
+        ] {
+            check(Ok(End::Stopped(farewell(why))), Some(why), name);
+        }
     }
 }

@@ -3,10 +3,12 @@
 
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures_util::FutureExt;
+use rustls::ServerConfig;
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -15,6 +17,7 @@ use tokio_rustls::server::TlsStream;
 use tracing::info;
 
 use crate::broker::Refusal;
+use crate::tls::Kept;
 
 use super::pipe::Leg;
 use super::socket;
@@ -36,8 +39,8 @@ pub enum Tls {
 /// How TLS begins.
 #[derive(Clone)]
 pub struct Handshake {
-    /// Certificate and key.
-    pub acceptor: TlsAcceptor,
+    /// Certificates and what is asked of clients, as of now.
+    pub server: Arc<Kept<ServerConfig>>,
     /// From the first byte to the end of the handshake.
     pub within: Duration,
 }
@@ -95,7 +98,7 @@ pub async fn receive(
 
 impl Handshake {
     async fn with(&self, stream: TcpStream) -> Result<ClientStream, NoStream> {
-        match timeout(self.within, self.acceptor.accept(stream)).await {
+        match timeout(self.within, TlsAcceptor::from(self.server.current()).accept(stream)).await {
             Ok(Ok(stream)) => Ok(ClientStream::Tls(Box::new(stream))),
             // This is what TLS itself has to complain about; the client has had its alert, or sent one.
             Ok(Err(error)) if error.kind() == io::ErrorKind::InvalidData => {
@@ -220,7 +223,7 @@ mod tests {
     use tokio_rustls::{TlsConnector, client};
 
     use super::*;
-    use crate::tls;
+    use crate::tls::{self, Clients, Identity, Server};
 
     /// For what is to end by its deadline, and for what is not.
     const SOON: Duration = Duration::from_millis(100);
@@ -232,13 +235,15 @@ mod tests {
         let (certificate, key) = (folder.path().join("crt"), folder.path().join("key"));
         std::fs::write(&certificate, own.cert.pem()).expect("writes");
         std::fs::write(&key, own.signing_key.serialize_pem()).expect("writes");
-        let server = tls::server_config(&certificate, &key).expect("files that are right");
+        let identity = Identity { certificate, key };
+        let server =
+            Server { own: vec![identity], clients: Clients::Anybody }.kept().expect("files that are right");
         let mut roots = RootCertStore::empty();
         roots.add(own.cert.der().clone()).expect("a certificate");
         let config = ClientConfig::builder_with_provider(tls::provider());
         let config = config.with_safe_default_protocol_versions().expect("versions");
         let config = config.with_root_certificates(roots).with_no_client_auth();
-        (Handshake { acceptor: server.into(), within }, Arc::new(config).into())
+        (Handshake { server, within }, Arc::new(config).into())
     }
 
     async fn connection() -> (TcpStream, TcpStream) {

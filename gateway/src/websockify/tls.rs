@@ -20,7 +20,7 @@ use rustls::{RootCertStore, ServerConfig, SupportedCipherSuite};
 use tracing::{info, warn};
 
 use crate::relay::stream::{Handshake, Tls};
-use crate::tls;
+use crate::tls::{self, Kept};
 
 /// Time for a handshake of TLS.
 const WITHIN: Duration = Duration::from_secs(10);
@@ -47,7 +47,7 @@ pub struct TlsPlan {
 /// What is spoken, as the files are now.
 pub struct Certificates {
     plan: TlsPlan,
-    last: Mutex<Option<(Stamp, Arc<ServerConfig>)>>,
+    last: Mutex<Option<(Stamp, Arc<Kept<ServerConfig>>)>>,
 }
 
 /// When which files were written.
@@ -69,7 +69,8 @@ impl Certificates {
         }
         let stamp = self.stamp();
         let config = self.plan.config()?;
-        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some((stamp, Arc::new(config)));
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner) =
+            Some((stamp, Kept::fixed(Arc::new(config))));
         Ok(true)
     }
 
@@ -77,7 +78,7 @@ impl Certificates {
     pub fn now(&self) -> Tls {
         let current = || {
             let last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-            last.as_ref().map(|(stamp, config)| (*stamp, config.clone()))
+            last.as_ref().map(|(stamp, server)| (*stamp, server.clone()))
         };
         let before = current();
         if self.plan.certificate.exists() && before.as_ref().map(|(stamp, _)| *stamp) != Some(self.stamp()) {
@@ -87,8 +88,8 @@ impl Certificates {
                 Err(error) => warn!(error = format!("{error:#}"), "certificate not read"),
             }
         }
-        let Some((_, config)) = current() else { return Tls::Off };
-        let handshake = Handshake { acceptor: config.into(), within: WITHIN };
+        let Some((_, server)) = current() else { return Tls::Off };
+        let handshake = Handshake { server, within: WITHIN };
         if self.plan.only { Tls::Required(handshake) } else { Tls::Optional(handshake) }
     }
 
@@ -220,7 +221,7 @@ mod tests {
             fs::rename(new, &path).expect("moves");
         };
         let config = || match certificates.now() {
-            Tls::Optional(handshake) => handshake.acceptor.config().clone(),
+            Tls::Optional(handshake) => handshake.server.current(),
             _ => panic!("no TLS"),
         };
         put();

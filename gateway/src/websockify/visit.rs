@@ -234,7 +234,7 @@ impl Visit {
             client,
             number,
             target = %destination,
-            end = end_name(&end),
+            end = end_name(&end, None),
             error = end.as_ref().err().map(ToString::to_string),
             up_bytes = up,
             down_bytes = down,

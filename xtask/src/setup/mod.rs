@@ -1,6 +1,7 @@
 //! `cargo xtask setup`: finds out what is missing on this machine, says so, asks, and installs it.
 
 mod apt;
+pub(crate) mod autobahn;
 mod needs;
 mod node;
 pub(crate) mod peers;
@@ -53,6 +54,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     if options.test {
         python::install_packages()?;
         peers::install_websockify()?;
+        autobahn::install()?;
     }
     if options.bench {
         peers::install()?;

@@ -29,7 +29,7 @@ struct Need {
     present: fn() -> bool,
 }
 
-const NEEDS: [Need; 27] = [
+const NEEDS: [Need; 28] = [
     Need {
         level: Level::Build,
         what: "a C compiler (SQLite is C)",
@@ -136,6 +136,18 @@ const NEEDS: [Need; 27] = [
     },
     Need {
         level: Level::Test,
+        what: "a scanner of TLS",
+        packages: &["sslscan"],
+        present: || exec::find("sslscan").is_some(),
+    },
+    Need {
+        level: Level::Test,
+        what: "reverse proxies",
+        packages: &["haproxy", "nginx-light"],
+        present: || exec::find("haproxy").is_some() && exec::find("nginx").is_some(),
+    },
+    Need {
+        level: Level::Test,
         what: "prometheus and promtool",
         packages: &["prometheus"],
         present: || exec::find("prometheus").is_some() && exec::find("promtool").is_some(),
@@ -177,12 +189,6 @@ const NEEDS: [Need; 27] = [
         present: || {
             exec::find("websockify").is_some() && Path::new("/usr/lib/python3/dist-packages/numpy").exists()
         },
-    },
-    Need {
-        level: Level::Bench,
-        what: "a relay of bytes alone",
-        packages: &["haproxy"],
-        present: || exec::find("haproxy").is_some(),
     },
 ];
 

@@ -215,7 +215,7 @@ mod tests {
         ] {
             assert_eq!(text.parse(), Ok(print), "{text}");
         }
-        for text in ["", "AB:CD", &text[1..], &text.replace('A', "G").replace('B', "G"), &"é".repeat(32)] {
+        for text in ["", "AB:CD", &text[1..], &"G".repeat(64), &"é".repeat(32)] {
             assert_eq!(text.parse::<Fingerprint>(), Err(NoFingerprint), "{text}");
         }
     }

@@ -2,16 +2,26 @@
 
 use crate::config::Config;
 use crate::relay::target::tls::Connector;
-use crate::tls;
+use crate::tls::{Clients, Server};
 
 use super::Check;
 
 pub fn checks(config: &Config) -> Vec<Check> {
-    let own = config.tls.as_ref().map(|files| match tls::server_config(&files.certificate, &files.key) {
-        Ok(_) => Check::ok("tls", files.certificate.display().to_string()),
-        Err(error) => Check::missing("tls", error.to_string(), "correct tls.certificate and tls.key"),
-    });
-    own.into_iter().chain(targets(config)).collect()
+    own(config).into_iter().chain(targets(config)).collect()
+}
+
+/// What clients are shown, and asked for.
+fn own(config: &Config) -> Option<Check> {
+    const NAME: &str = "tls";
+    let first = config.certificates.first()?;
+    let asked = [&config.broker_clients, &config.api.clients, &config.metrics.clients];
+    let clients =
+        asked.into_iter().find(|clients| **clients != Clients::Anybody).cloned().unwrap_or_default();
+    let server = Server { own: config.certificates.clone(), clients };
+    Some(match server.config() {
+        Ok(_) => Check::ok(NAME, format!("{}, {} in all", first.certificate.display(), server.own.len())),
+        Err(error) => Check::missing(NAME, error.to_string(), "correct the files that [tls] names"),
+    })
 }
 
 /// TLS toward consoles; nothing to say where nobody asked for anything.

@@ -146,6 +146,7 @@ impl Bench {
             metrics,
             events,
             times: Times { ttl: Duration::from_secs(60), window: Duration::from_secs(30) },
+            proxied: false,
         });
         Self { lifecycle, table, store, allocator, doors, filter, folder }
     }

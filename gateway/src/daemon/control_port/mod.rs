@@ -44,14 +44,13 @@ enum Arrival {
 const PAUSE: Duration = Duration::from_millis(100);
 
 impl ControlPort {
-    /// Listens for `what` as `listen` says; `handshake` is there if it says TLS.
+    /// Listens for `what` as `listen` says; with `tls`, to those who speak it.
     ///
     /// # Errors
     /// The system refuses, or something else is where a Unix socket is to be.
-    pub async fn bind(what: &str, listen: &Listen, handshake: Option<&Handshake>) -> anyhow::Result<Self> {
-        let Listen { at, tls, request, connections } = listen;
+    pub async fn bind(what: &str, listen: &Listen, tls: Option<Handshake>) -> anyhow::Result<Self> {
+        let Listen { at, request, connections, .. } = listen;
         let listener = Listener::bind(at).await.with_context(|| format!("listen for {what} on {at}"))?;
-        let tls = tls.then(|| handshake.cloned().context("TLS without a certificate")).transpose()?;
         Ok(Self { listener, tls, request: *request, connections: *connections })
     }
 

@@ -16,13 +16,13 @@ use tokio_rustls::client::TlsStream;
 
 use crate::broker::target::TargetTls;
 use crate::broker::target::tls::{Fingerprint, Trust};
-use crate::tls::{self, TlsError};
+use crate::tls::{self, Kept, Look, TlsError};
 
 /// How TLS toward targets is done, for all of them.
 #[derive(Debug, Default)]
 pub struct Connector {
     /// Authorities for [`Trust::Ca`]; without them the system's, looked up when they are needed.
-    roots: Option<Arc<RootCertStore>>,
+    roots: Option<Arc<Kept<RootCertStore>>>,
     systems: OnceLock<Arc<RootCertStore>>,
     /// Whether [`Trust::Insecure`] may be.
     pub insecure: bool,
@@ -60,13 +60,18 @@ pub enum TargetTlsError {
 }
 
 impl Connector {
-    /// With the authorities of a PEM file; without one, with those of the system.
+    /// With the authorities of a PEM file, which are followed; without one, with those of the system.
     ///
     /// # Errors
     /// See [`TlsError`].
     pub fn new(ca: Option<&PathBuf>, insecure: bool) -> Result<Self, TlsError> {
-        let roots = ca.map(|path| tls::roots(path)).transpose()?;
-        Ok(Self { roots, systems: OnceLock::new(), insecure })
+        let kept = |path: PathBuf| Kept::new(vec![path.clone()], move || tls::roots(&path));
+        Ok(Self { roots: ca.cloned().map(kept).transpose()?, systems: OnceLock::new(), insecure })
+    }
+
+    /// What is to be looked after.
+    pub fn kept(&self) -> Option<Arc<dyn Look>> {
+        self.roots.clone().map(|roots| roots as Arc<dyn Look>)
     }
 
     /// Does the handshake on `stream`, which leads to `host`. There is no deadline.
@@ -122,8 +127,11 @@ impl Connector {
             roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
             Arc::new(roots)
         };
-        let roots = self.roots.as_ref().unwrap_or_else(|| self.systems.get_or_init(systems));
-        (!roots.is_empty()).then(|| roots.clone())
+        let roots = match &self.roots {
+            Some(kept) => kept.current(),
+            None => self.systems.get_or_init(systems).clone(),
+        };
+        (!roots.is_empty()).then_some(roots)
     }
 }
 
@@ -277,7 +285,7 @@ mod tests {
         let trusting = |certified: &CertifiedKey<KeyPair>| {
             let mut roots = RootCertStore::empty();
             roots.add(certified.cert.der().clone()).expect("a certificate");
-            Connector { roots: Some(Arc::new(roots)), insecure: true, ..Connector::default() }
+            Connector { roots: Some(Kept::fixed(Arc::new(roots))), insecure: true, ..Connector::default() }
         };
         let pin = |certified: &CertifiedKey<KeyPair>| Trust::Pin(Fingerprint::of(certified.cert.der()));
         let named = |name: &str| TargetTls { server_name: Some(name.to_owned()), ..policy(Trust::Ca) };

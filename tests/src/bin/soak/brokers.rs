@@ -43,7 +43,7 @@ fn close_with_sessions(scene: &Scene, api: &Api, console: &Console) {
     close(api, &first);
     for socket in sockets {
         assert_eq!(told(socket), Some(1001));
-        scene.tally.end("stopped");
+        scene.tally.end("closed");
     }
 }
 

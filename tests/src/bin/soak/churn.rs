@@ -135,7 +135,7 @@ fn console_resets(guest: &Guest) {
     reset_at_the_end(&console);
     drop(console);
     assert_eq!(told(socket), Some(1011));
-    guest.is_over(&broker, "target_closed");
+    guest.is_over(&broker, "target_gone");
 }
 
 fn pings(guest: &Guest) {
