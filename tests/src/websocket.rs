@@ -92,6 +92,22 @@ pub fn open_on<S: Read + Write>(
     Ok(socket)
 }
 
+/// Connects with the broker's ticket, and a query beside it.
+///
+/// # Errors
+/// Status and code of the refusal.
+///
+/// # Panics
+/// There is no answer at all, or the port is closed.
+pub fn open_asking(broker: &Broker, query: &str) -> Result<Socket, Refused> {
+    let mut request = request(broker.endpoint, Some(&broker.token));
+    *request.uri_mut() = format!("ws://{}/websockify?{query}", broker.endpoint).parse().expect("an address");
+    let stream = target::connect(broker.endpoint, PATIENCE).expect("the port is open");
+    let (socket, response) = open_by(stream, request)?;
+    assert_eq!(response.headers()[SEC_WEBSOCKET_PROTOCOL], "binary");
+    Ok(socket)
+}
+
 /// Status and code of a refusal.
 pub type Refused = (u16, String);
 

@@ -4,6 +4,7 @@
 mod broker;
 mod client;
 mod completions;
+mod console;
 mod doctor;
 mod instance;
 mod kernel;
@@ -52,6 +53,8 @@ enum Command {
     Open(open::Options),
     /// One port, one target: the options of `websockify`, without a daemon.
     Websockify(Box<websockify::Options>),
+    /// Show a serial line or a container in this terminal.
+    Console(console::Options),
     /// Print the API's description, as `GET /openapi.json` answers it.
     #[command(hide = true)]
     Openapi,
@@ -74,6 +77,7 @@ pub fn main() -> ExitCode {
         Command::Open(options) => {
             arguments.connection.client().and_then(|client| open::run(options, &client))
         }
+        Command::Console(options) => console::run(&options, &arguments.connection),
         Command::Completions(options) => {
             completions::run(&options, &mut Arguments::command());
             Ok(())

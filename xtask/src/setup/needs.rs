@@ -29,7 +29,7 @@ struct Need {
     present: fn() -> bool,
 }
 
-const NEEDS: [Need; 28] = [
+const NEEDS: [Need; 29] = [
     Need {
         level: Level::Build,
         what: "a C compiler (SQLite is C)",
@@ -133,6 +133,12 @@ const NEEDS: [Need; 28] = [
         what: "debootstrap (for test --bare)",
         packages: &["debootstrap"],
         present: || exec::find("debootstrap").is_some(),
+    },
+    Need {
+        level: Level::Test,
+        what: "containers, and what is put into one",
+        packages: &["lxc", "busybox-static"],
+        present: || exec::find("lxc-start").is_some() && Path::new("/usr/share/doc/busybox-static").exists(),
     },
     Need {
         level: Level::Test,
