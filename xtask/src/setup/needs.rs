@@ -29,7 +29,7 @@ struct Need {
     present: fn() -> bool,
 }
 
-const NEEDS: [Need; 24] = [
+const NEEDS: [Need; 25] = [
     Need {
         level: Level::Build,
         what: "a C compiler (SQLite is C)",
@@ -133,6 +133,12 @@ const NEEDS: [Need; 24] = [
         what: "debootstrap (for test --bare)",
         packages: &["debootstrap"],
         present: || exec::find("debootstrap").is_some(),
+    },
+    Need {
+        level: Level::Test,
+        what: "a C++ compiler (libFuzzer is C++)",
+        packages: &["g++"],
+        present: || exec::find("c++").is_some(),
     },
     Need {
         level: Level::Test,
