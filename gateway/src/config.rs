@@ -2,7 +2,7 @@
 //!
 //! Text and environment are arguments, so tests need neither files nor variables.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 use std::num::NonZeroU64;
 use std::ops::RangeInclusive;
@@ -18,16 +18,18 @@ use crate::broker::web_origin::WebOrigin;
 use crate::kernel::hook::Hook;
 use crate::tls::{Clients, Identity};
 
+use commands::Template;
 use raw::Raw;
 
 pub use listen::{At, Listen, UNIX};
 
+pub mod commands;
 mod listen;
 mod raw;
 
 /// Every key, as written in the file. `filter.backend` is `PORTCULLIS_FILTER_BACKEND` in the
 /// environment.
-pub const KEYS: [&str; 61] = [
+pub const KEYS: [&str; 64] = [
     "broker_host",
     "addresses",
     "address_interface",
@@ -61,6 +63,9 @@ pub const KEYS: [&str; 61] = [
     "targets.secrets",
     "targets.ca",
     "targets.insecure_tls",
+    "targets.unix_root",
+    "terminals.history",
+    "terminals.commands",
     "filter.backend",
     "filter.hook",
     "filter.pins",
@@ -173,6 +178,12 @@ pub struct Config {
     pub allow: Vec<IpNet>,
     /// Whether the gateway authenticates to consoles itself; otherwise clients do.
     pub inject_secrets: bool,
+    /// The folder that Unix sockets of targets lie under; `None` where there are none.
+    pub unix_root: Option<PathBuf>,
+    /// Bytes of a terminal's output that are kept while a session of it lives.
+    pub history: usize,
+    /// Commands for terminals, by their names.
+    pub commands: HashMap<String, Template>,
     /// Authorities for certificates of targets; `None` for the system's.
     pub target_ca: Option<PathBuf>,
     /// Whether there may be TLS with targets that anybody could be.

@@ -17,7 +17,7 @@ use tracing::{error, info, warn};
 use crate::broker::allocator::{Allocator, Ports};
 use crate::broker::session::Sessions;
 use crate::broker::table::Table;
-use crate::config::{BrokerTls, Config};
+use crate::config::{At, BrokerTls, Config};
 use crate::control::access::Key;
 use crate::control::api::status::About;
 use crate::control::api::{self, Api};
@@ -31,6 +31,7 @@ use crate::kernel::address::Addresses;
 use crate::kernel::filter::Gate;
 use crate::memory;
 use crate::metrics::Metrics;
+use crate::relay::console::terminal::Histories;
 use crate::relay::core::{self, Hatch, Threads};
 use crate::relay::far::Reach;
 use crate::relay::forwarded::Proxies;
@@ -38,8 +39,10 @@ use crate::relay::handshake::HeadTimes;
 use crate::relay::pulse::Pace;
 use crate::relay::session::{END_NAMES, Shared};
 use crate::relay::stream::Tls;
+use crate::relay::target::pty::Commands;
 use crate::relay::target::tcp::Destinations;
 use crate::relay::target::tls::Connector;
+use crate::relay::target::unix::Sockets;
 
 use certificates::Certificates;
 use control_port::ControlPort;
@@ -119,6 +122,7 @@ struct Daemon {
 impl Daemon {
     async fn start(config: Config) -> anyhow::Result<Self> {
         let target_tls = target_tls(&config)?;
+        let commands = Commands::new(&config.commands).context("terminals.commands")?;
         let mut certificates = Certificates::new(&config);
         certificates.follow(target_tls.kept());
         let tls = broker_tls(&config, &mut certificates)?;
@@ -148,6 +152,7 @@ impl Daemon {
         let (desk, recorder) =
             ControlDesk::new(inventory.clone(), store.clone(), metrics.clone(), events.clone());
         let sessions = Arc::new(Sessions::new(config.limits));
+        let histories = Arc::new(Histories::new(config.history, config.reconnect));
         let shared = Arc::new(Shared {
             table: table.clone(),
             sessions: sessions.clone(),
@@ -155,6 +160,9 @@ impl Daemon {
             desk: Arc::new(desk),
             reach: Reach {
                 destinations: destinations(&config, [api_port.address(), metrics_port.address()]),
+                sockets: sockets(&config),
+                commands,
+                histories: histories.clone(),
                 within: config.dial,
                 peer: config.peer_timeout,
                 inject_secrets: config.inject_secrets,
@@ -221,9 +229,10 @@ impl Daemon {
         }
         let (api_url, metrics_url) = (api_port.url(), metrics_port.url());
         let servers = [api_port.serve(api::routes(api), &stop), metrics_port.serve(observe, &stop)];
+        let keep = config.keep_sessions;
         let tasks = vec![
             tokio::spawn(certificates.look_after(metrics.clone())),
-            tokio::spawn(housekeeping(lifecycle.clone(), store.clone(), metrics, config.keep_sessions)),
+            tokio::spawn(housekeeping(lifecycle.clone(), store.clone(), metrics, keep, histories)),
         ];
 
         // Whoever started the daemon reads from here where it is; the ports may have been its choice.
@@ -333,16 +342,30 @@ fn destinations(config: &Config, own: [Option<SocketAddr>; 2]) -> Destinations {
     }
 }
 
+/// Sockets of this machine that instances may be at.
+fn sockets(config: &Config) -> Sockets {
+    let own = [&config.api, &config.metrics].into_iter().filter_map(|listen| match &listen.at {
+        At::Unix { path, .. } => Some(path.clone()),
+        At::Tcp(_) => None,
+    });
+    Sockets { root: config.unix_root.clone(), own: own.collect() }
+}
+
 async fn housekeeping(
     lifecycle: Arc<Lifecycle>,
     store: Store,
     metrics: Arc<Metrics>,
     (keep, keep_for): (u32, Duration),
+    histories: Arc<Histories>,
 ) {
     let (mut reap, mut forget) = (interval(REAP), interval(FORGET));
     loop {
         tokio::select! {
-            _ = reap.tick() => lifecycle.reap(Instant::now()).await,
+            _ = reap.tick() => {
+                let now = Instant::now();
+                lifecycle.reap(now).await;
+                histories.forget(now);
+            }
             _ = forget.tick() => {
                 let now = WallTime::now();
                 let forgotten = async {

@@ -4,6 +4,8 @@ use std::borrow::Cow;
 
 use rust_embed::RustEmbed;
 
+use crate::broker::Protocol;
+
 /// Where `cargo xtask build` leaves the pages, each in a folder of its own. A build without them works, and
 /// says so.
 #[derive(RustEmbed)]
@@ -39,10 +41,26 @@ pub struct Page {
     pub cache: &'static str,
 }
 
-/// `Content-Security-Policy` of all pages: own scripts and styles, talk with the own server alone, and no
-/// frame around it.
-pub const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; \
-connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+/// A `Content-Security-Policy`: talk with the own server alone, and no frame around it.
+macro_rules! policy {
+    ($style:literal) => {
+        concat!(
+            "default-src 'none'; script-src 'self'; style-src ",
+            $style,
+            "; img-src 'self' data: blob:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+        )
+    };
+}
+
+/// Of all pages: own scripts and styles.
+pub const POLICY: &str = policy!("'self'");
+/// Of terminals: xterm.js colours its cells by styles that it writes.
+const POLICY_OF_TERMINALS: &str = policy!("'self' 'unsafe-inline'");
+
+/// `Content-Security-Policy` of the page that shows a console that speaks `protocol`.
+pub fn policy(protocol: Option<Protocol>) -> &'static str {
+    if protocol.is_some_and(Protocol::is_terminal) { POLICY_OF_TERMINALS } else { POLICY }
+}
 
 /// `Cache-Control` of what is different the next time.
 pub const NO_STORE: &str = "no-store";

@@ -120,6 +120,11 @@ const commands = {
     await page.locator(selector).click(x === undefined ? {} : { position: { x, y } });
   },
 
+  /** {selector, x, y}: twice, which marks a word, at a place in it in CSS pixels. */
+  async double_click({ selector, x, y }) {
+    await page.locator(selector).dblclick({ position: { x, y } });
+  },
+
   /** {selector}: with a finger, in its middle. */
   async tap({ selector }) {
     await page.locator(selector).tap();

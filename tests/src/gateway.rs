@@ -194,6 +194,13 @@ impl Gateway {
         self.open_again(&id)
     }
 
+    /// Adds an instance as `body` says, and opens a broker for it.
+    pub fn open_as(&self, id: &str, body: &Value) -> Broker {
+        let (status, answer) = self.api.put(&format!("/v1/instances/{id}"), body);
+        assert!(matches!(status, 200 | 201), "{status} {answer}");
+        self.open_again(id)
+    }
+
     /// Opens a broker for an instance that was added.
     pub fn open_again(&self, instance_id: &str) -> Broker {
         let (status, answer) = self.api.post("/v1/brokers", &json!({ "instance_id": instance_id }));

@@ -87,7 +87,24 @@ pub fn open_on<S: Read + Write>(
     endpoint: SocketAddr,
     token: Option<&str>,
 ) -> Result<Socket<S>, (u16, String)> {
-    match tokio_tungstenite::tungstenite::client(request(endpoint, token), stream) {
+    open_by(stream, request(endpoint, token))
+}
+
+/// Connects with the broker's ticket, and a query beside it.
+///
+/// # Errors
+/// Status and code of the refusal.
+///
+/// # Panics
+/// There is no answer at all.
+pub fn open_asking(broker: &Broker, query: &str) -> Result<Socket, (u16, String)> {
+    let mut request = request(broker.endpoint, Some(&broker.token));
+    *request.uri_mut() = format!("ws://{}/websockify?{query}", broker.endpoint).parse().expect("an address");
+    open_by(target::connect(broker.endpoint, PATIENCE).expect("the port is open"), request)
+}
+
+fn open_by<S: Read + Write>(stream: S, request: Request) -> Result<Socket<S>, (u16, String)> {
+    match tokio_tungstenite::tungstenite::client(request, stream) {
         Ok((socket, response)) => {
             assert_eq!(response.headers()[SEC_WEBSOCKET_PROTOCOL], "binary");
             Ok(socket)

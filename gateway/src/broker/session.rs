@@ -1,6 +1,7 @@
 //! A session: all connections that one ticket let in, and who is in now.
 
 mod all;
+mod window;
 
 use std::net::IpAddr;
 use std::num::NonZeroU64;
@@ -9,6 +10,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 pub use all::{Admitted, Limits, Sessions};
+pub use window::{Size, Window};
 
 use super::bell::Bell;
 use super::rate::Rates;
@@ -35,6 +37,8 @@ pub struct Session {
     pub connections: AtomicU32,
     presence: Mutex<Presence>,
     rates: OnceLock<Rates>,
+    /// Where it is a terminal.
+    window: OnceLock<Arc<Window>>,
     /// Raised by each connection that replaces those before it; `KILLED` ends all.
     turn: Bell<u64>,
 }
@@ -85,6 +89,7 @@ impl Session {
             connections: AtomicU32::new(0),
             presence: Mutex::default(),
             rates: OnceLock::new(),
+            window: OnceLock::new(),
             turn: Bell::new(0),
         })
     }
@@ -149,6 +154,11 @@ impl Session {
         self.rates.get_or_init(|| Rates::new(bytes_per_s, Instant::now()))
     }
 
+    /// The window of its client's terminal.
+    pub fn window(&self) -> &Arc<Window> {
+        self.window.get_or_init(Arc::default)
+    }
+
     /// Whether it is recorded already, so that a further connection is a return.
     pub fn is_recorded(&self) -> bool {
         lock(&self.presence).recorded
@@ -180,7 +190,8 @@ impl Session {
         if presence.pending > 0 && presence.live == 0 { Settled::Perhaps } else { Settled::No }
     }
 
-    fn is_killed(&self) -> bool {
+    /// Whether no other connection comes in.
+    pub fn is_killed(&self) -> bool {
         lock(&self.presence).killed
     }
 }

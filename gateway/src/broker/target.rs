@@ -3,8 +3,10 @@
 use std::fmt;
 use std::str::FromStr;
 
+pub use local::{CommandLine, Local};
 pub use tls::TargetTls;
 
+pub mod local;
 pub mod tls;
 
 /// What a console speaks.
@@ -35,6 +37,11 @@ impl Protocol {
         (Self::Container, "container"),
         (Self::Ikvm, "ikvm"),
     ];
+
+    /// Whether it is text, typed and shown.
+    pub const fn is_terminal(self) -> bool {
+        matches!(self, Self::Serial | Self::Container)
+    }
 
     /// The name.
     pub fn name(self) -> &'static str {
@@ -94,12 +101,14 @@ pub struct Target {
     pub secret: Option<Secret>,
     /// TLS on the way to it. In a box: few have it, and thousands of brokers have room for it.
     pub tls: Option<Box<TargetTls>>,
+    /// Where it is on this machine, and then at no host and port.
+    pub local: Option<Box<Local>>,
 }
 
 impl Target {
     /// The console on `port` of `host`, without a password and without TLS.
     pub fn new(host: impl Into<String>, port: u16, protocol: Protocol) -> Self {
-        Self { host: host.into(), port, protocol, secret: None, tls: None }
+        Self { host: host.into(), port, protocol, secret: None, tls: None, local: None }
     }
 }
 

@@ -52,14 +52,23 @@ pub struct Add {
     /// Its id, as the cloud names it.
     id: String,
     /// Name or address of the hypervisor.
-    #[arg(long)]
-    host: String,
+    #[arg(long, required_unless_present_any = ["socket", "command"])]
+    host: Option<String>,
     /// TCP port of the console.
+    #[arg(long, required_unless_present_any = ["socket", "command"])]
+    port: Option<u16>,
+    /// A Unix socket on the gateway's machine instead, by its path under targets.unix_root.
+    #[arg(long, conflicts_with_all = ["host", "port", "command"])]
+    socket: Option<String>,
+    /// A command of the gateway's configuration instead, for serial and container.
+    #[arg(long, conflicts_with_all = ["host", "port"])]
+    command: Option<String>,
+    /// What the command is given; once for each argument.
+    #[arg(long = "argument", requires = "command")]
+    arguments: Vec<String>,
+    /// vnc, spice, rdp, serial, container or ikvm; by default container with --hypervisor lxc, and vnc otherwise.
     #[arg(long)]
-    port: u16,
-    /// vnc, spice, rdp, serial, container or ikvm.
-    #[arg(long, default_value = "vnc")]
-    protocol: Protocol,
+    protocol: Option<Protocol>,
     /// kvm or lxc.
     #[arg(long, default_value = "kvm")]
     hypervisor: String,
@@ -109,17 +118,21 @@ pub fn run(command: Command, connection: &Connection) -> Result<(), Failure> {
 }
 
 fn add(options: Add, client: &Client) -> Result<(), Failure> {
+    let usual = if options.hypervisor == "lxc" { Protocol::Container } else { Protocol::Vnc };
     let body = PutInstance {
         instance_id: None,
         hypervisor: options.hypervisor,
-        host: options.host,
-        graphics_port: options.port,
-        graphics_protocol: options.protocol,
+        host: options.host.unwrap_or_default(),
+        graphics_port: options.port.unwrap_or_default(),
+        graphics_protocol: Some(options.protocol.unwrap_or(usual)),
         graphics_passwd: options.password_file.as_deref().map(password).transpose()?,
         tls: options.tls,
         tls_pin: options.tls_pin,
         tls_server_name: options.tls_server_name,
         tls_start: options.tls_start,
+        graphics_path: options.socket,
+        graphics_command: options.command,
+        graphics_arguments: options.arguments,
     };
     let view: InstanceView = client.put(&path(&options.id), &body)?;
     if options.json {
@@ -149,7 +162,15 @@ fn line(view: &InstanceView) {
 
 fn place(view: &InstanceView) -> String {
     let tls = view.tls.as_ref().map(|tls| format!(", TLS {tls}")).unwrap_or_default();
-    format!("{} at {} port {}{tls}", view.graphics_protocol, view.host, view.graphics_port)
+    let protocol = &view.graphics_protocol;
+    match (&view.graphics_path, &view.graphics_command) {
+        (Some(path), _) => format!("{protocol} at socket {path}"),
+        (None, Some(command)) => {
+            let arguments = view.graphics_arguments.iter().map(|argument| format!(" {argument}"));
+            format!("{protocol} by {command}{}", arguments.collect::<String>())
+        }
+        (None, None) => format!("{protocol} at {} port {}{tls}", view.host, view.graphics_port),
+    }
 }
 
 /// A value by its name in the API.

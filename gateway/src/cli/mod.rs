@@ -4,6 +4,7 @@
 mod broker;
 mod client;
 mod completions;
+mod console;
 mod doctor;
 mod instance;
 mod kernel;
@@ -49,6 +50,8 @@ enum Command {
     Session(session::Command),
     /// Open a console: print the URL of its page.
     Open(open::Options),
+    /// Show a serial line or a container in this terminal.
+    Console(console::Options),
     /// Print the API's description, as `GET /openapi.json` answers it.
     #[command(hide = true)]
     Openapi,
@@ -71,6 +74,7 @@ pub fn main() -> ExitCode {
         Command::Open(options) => {
             arguments.connection.client().and_then(|client| open::run(options, &client))
         }
+        Command::Console(options) => console::run(&options, &arguments.connection),
         Command::Completions(options) => {
             completions::run(&options, &mut Arguments::command());
             Ok(())

@@ -1,6 +1,6 @@
 //! What was written, key by key, and what it means.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, ToSocketAddrs};
 use std::num::NonZeroU64;
 use std::ops::RangeInclusive;
@@ -17,6 +17,7 @@ use crate::kernel::hook::Hook;
 use crate::kernel::pins::FOLDER;
 use crate::tls::{Clients, Identity};
 
+use super::commands::{self, RawCommand};
 use super::listen::{API, METRICS, RawListen};
 use super::{Backend, BrokerTls, Config, ConfigError, default_state_dir, wrong};
 
@@ -39,6 +40,7 @@ pub(super) struct Raw {
     session: RawSession,
     sessions: RawSessions,
     targets: RawTargets,
+    terminals: RawTerminals,
     filter: RawFilter,
     tls: RawTls,
     api: RawListen,
@@ -89,8 +91,16 @@ struct RawSessions {
 struct RawTargets {
     allow: Vec<IpNet>,
     secrets: Option<String>,
+    unix_root: Option<PathBuf>,
     ca: Option<PathBuf>,
     insecure_tls: bool,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct RawTerminals {
+    history: Option<usize>,
+    commands: HashMap<String, RawCommand>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -171,6 +181,9 @@ impl Raw {
                 Some("pass") => false,
                 Some(other) => return Err(wrong("targets.secrets", other, "inject or pass")),
             },
+            unix_root: unix_root(self.targets.unix_root)?,
+            history: history(self.terminals.history)?,
+            commands: commands::meant(self.terminals.commands, nix::unistd::geteuid().is_root())?,
             target_ca: self.targets.ca,
             insecure_target_tls: self.targets.insecure_tls,
             backend: match self.filter.backend.as_deref() {
@@ -287,6 +300,25 @@ fn pins(folder: Option<PathBuf>) -> Result<PathBuf, ConfigError> {
         None => Ok(FOLDER.into()),
         Some(folder) if folder.is_absolute() && folder.parent().is_some() => Ok(folder),
         Some(folder) => Err(wrong("filter.pins", folder, "a folder's whole path, on bpffs")),
+    }
+}
+
+fn unix_root(folder: Option<PathBuf>) -> Result<Option<PathBuf>, ConfigError> {
+    match folder {
+        Some(folder) if !folder.is_absolute() => {
+            Err(wrong("targets.unix_root", folder, "a folder's whole path"))
+        }
+        folder => Ok(folder),
+    }
+}
+
+/// More is no screen any more, and each console that has a session takes as much.
+const HISTORY_MAX: usize = 1024 * 1024;
+
+fn history(bytes: Option<usize>) -> Result<usize, ConfigError> {
+    match bytes.unwrap_or(64 * 1024) {
+        bytes @ 0..=HISTORY_MAX => Ok(bytes),
+        bytes => Err(wrong("terminals.history", bytes, format!("at most {HISTORY_MAX}; 0 keeps nothing"))),
     }
 }
 

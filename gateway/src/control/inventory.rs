@@ -57,6 +57,8 @@ pub fn target(row: &InstanceRow) -> Result<Target, InventoryError> {
     let nonsense = |problem| InventoryError::Row { instance_id: row.instance_id.clone(), problem };
     let protocol = row.graphics_protocol.parse().map_err(nonsense)?;
     let tls = row.tls.meant(protocol).map_err(nonsense)?;
+    let local = row.local.meant(protocol).map_err(nonsense)?;
     let target = Target::new(row.host.clone(), row.graphics_port, protocol);
-    Ok(Target { secret: row.graphics_passwd.clone(), tls: tls.map(Box::new), ..target })
+    let secret = row.graphics_passwd.clone();
+    Ok(Target { secret, tls: tls.map(Box::new), local: local.map(Box::new), ..target })
 }

@@ -30,15 +30,21 @@ static TLS_ALERT: [u8; 7] = [21, 3, 3, 0, 2, 2, 40];
 impl Answer {
     /// Status, `Content-Type`, `Cache-Control`, and what is said.
     pub fn new(status: u16, content_type: &str, cache: &str, body: Cow<'static, [u8]>) -> Self {
-        Self::with(status, content_type, cache, body, "")
+        Self::with(status, content_type, cache, body, (POLICY, ""))
     }
 
-    fn with(status: u16, content_type: &str, cache: &str, body: Cow<'static, [u8]>, more: &str) -> Self {
+    fn with(
+        status: u16,
+        content_type: &str,
+        cache: &str,
+        body: Cow<'static, [u8]>,
+        (policy, more): (&str, &str),
+    ) -> Self {
         let reason = reason(status);
         let length = body.len();
         let head = format!(
             "HTTP/1.1 {status} {reason}\r\nContent-Type: {content_type}\r\nContent-Length: {length}\r\n\
-             Cache-Control: {cache}\r\nContent-Security-Policy: {POLICY}\r\n{HEADERS}{more}\r\n"
+             Cache-Control: {cache}\r\nContent-Security-Policy: {policy}\r\n{HEADERS}{more}\r\n"
         );
         Self { head, body }
     }
@@ -75,8 +81,9 @@ impl Answer {
     }
 
     /// A page or one of its parts, to a client that speaks TLS or does not.
-    pub fn page(page: Page, by_tls: bool) -> Self {
-        Self::with(200, &page.content_type, page.cache, page.body, if by_tls { OWN_GROUP } else { "" })
+    pub fn page(page: Page, policy: &str, by_tls: bool) -> Self {
+        let more = if by_tls { OWN_GROUP } else { "" };
+        Self::with(200, &page.content_type, page.cache, page.body, (policy, more))
     }
 
     fn json(status: u16, body: &serde_json::Value) -> Self {

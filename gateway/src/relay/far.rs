@@ -8,17 +8,21 @@ use tokio::time::timeout;
 use tracing::{info, warn};
 
 use crate::broker::passwords::{Passwords, Turn};
-use crate::broker::target::TargetTls;
+use crate::broker::session::Session;
 use crate::broker::target::tls::{Start, Trust};
+use crate::broker::target::{Local, TargetTls};
 use crate::broker::{LastRefusal, Protocol, Refusal, Secret, Target};
 use crate::descriptors;
 use crate::metrics::Metrics;
 
+use super::console::terminal::{Histories, Terminal};
 use super::console::vnc::{self, Fronted, VncError};
 use super::socket;
 use super::target::TargetStream;
+use super::target::pty::{CommandError, Commands};
 use super::target::tcp::{Destinations, DialError};
 use super::target::tls::Connector;
+use super::target::unix::Sockets;
 
 /// A target that is there; in front of one that the gateway authenticated to, what lets the client in without.
 pub type Far = Fronted<TargetStream>;
@@ -27,6 +31,12 @@ pub type Far = Fronted<TargetStream>;
 pub struct Reach {
     /// Which may be dialled.
     pub destinations: Destinations,
+    /// Which sockets of this machine may be.
+    pub sockets: Sockets,
+    /// What may be run in a terminal.
+    pub commands: Commands,
+    /// What terminals showed last.
+    pub histories: Arc<Histories>,
     /// Deadline of each step.
     pub within: Duration,
     /// A dead target is noticed within this; zero leaves it to TCP.
@@ -69,13 +79,20 @@ const fn not_now(wait: Duration) -> Refused {
 }
 
 impl Reach {
-    /// Dials `target` for somebody who showed a ticket, or did not. `broker_id` is for the log.
+    /// Reaches `target` for a connection of `session`, which showed a ticket, or did not.
     ///
     /// # Errors
     /// [`Refusal::TargetRefused`], [`Refusal::TargetTimeout`], [`Refusal::Full`]; [`Refusal::TargetTls`] where
     /// it is to speak TLS; [`Refusal::TargetNotVnc`], [`Refusal::TargetSecurity`] and
     /// [`Refusal::TargetPassword`] where the gateway authenticates.
-    pub async fn far(&self, target: &Target, ticket: bool, broker_id: &str) -> Result<Far, Refused> {
+    pub async fn far(&self, target: &Target, ticket: bool, session: &Arc<Session>) -> Result<Far, Refused> {
+        let broker_id = session.broker_id.as_str();
+        if target.protocol.is_terminal() {
+            let line = self.line(target, session).await?;
+            let recorder = self.histories.join(target, session);
+            let terminal = Terminal::new(line, session.window().clone(), recorder);
+            return Ok(Far::open(TargetStream::Terminal(Box::new(terminal))));
+        }
         // The secret is used for who showed a ticket, and for nobody else.
         let inject = self.inject_secrets && ticket && speaks_rfb(target.protocol);
         let Some(secret) = target.secret.as_ref().filter(|_| inject) else {
@@ -85,6 +102,21 @@ impl Reach {
         let turn = turn.map_err(|_| Refusal::TargetTimeout)?.map_err(not_now)?;
         let stream = self.stream(target, broker_id).await?;
         self.authenticate(stream, secret, turn, broker_id).await
+    }
+
+    /// What a terminal is in front of.
+    async fn line(&self, target: &Target, session: &Session) -> Result<TargetStream, Refusal> {
+        let Some(Local::Command(line)) = target.local.as_deref() else {
+            return self.stream(target, &session.broker_id).await;
+        };
+        let program = self.commands.run(line, session.window().size()).map_err(|error| {
+            info!(broker_id = session.broker_id, %error, "no program in a terminal");
+            match error {
+                CommandError::Run { source, .. } if descriptors::is_want(&source) => Refusal::Full,
+                _ => Refusal::TargetRefused,
+            }
+        })?;
+        Ok(TargetStream::Program(Box::new(program)))
     }
 
     /// A connection that is protected as the target wants it.
@@ -122,7 +154,11 @@ impl Reach {
 
     async fn dial(&self, target: &Target, broker_id: &str) -> Result<TcpStream, Refusal> {
         let began = Instant::now();
-        let stream = self.destinations.dial(target, self.within).await.map_err(|error| {
+        let dialled = match target.local.as_deref() {
+            Some(Local::Socket(path)) => self.sockets.dial(path, self.within).await,
+            _ => self.destinations.dial(target, self.within).await,
+        };
+        let stream = dialled.map_err(|error| {
             info!(broker_id, %error, "target not reached");
             match error {
                 DialError::Refused { source, .. } if descriptors::is_want(&source) => Refusal::Full,

@@ -17,6 +17,7 @@ use tokio_tungstenite::tungstenite::http::header::{
 };
 
 use crate::broker::Refusal;
+use crate::broker::session::Size;
 use crate::broker::ticket::Token;
 use crate::broker::web_origin::WebOrigin;
 
@@ -135,9 +136,19 @@ impl Head {
             return Ok(Ask::Upgrade(self.upgrade()?, self.token(broker_id, allowed)?));
         }
         match self.request.uri().path() {
-            "/status" => Ok(Ask::Status(self.token(broker_id, allowed)?)),
+            "/status" | "/resize" => Ok(Ask::Status(self.token(broker_id, allowed)?)),
             path => Ok(Ask::Page(path.to_owned())),
         }
+    }
+
+    /// The size of the window that the client shows a terminal in: `columns` and `rows` in the query.
+    pub fn window(&self) -> Option<Size> {
+        let query = self.request.uri().query()?;
+        let number = |name: &str| {
+            let named = query.split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='));
+            named?.parse().ok()
+        };
+        Size::new(number("columns")?, number("rows")?)
     }
 
     /// The client that a proxy speaks for, by `X-Forwarded-For`.
@@ -344,6 +355,22 @@ mod tests {
         ] {
             let refusal = head(&format!("GET / HTTP/1.1\r\nHost: x\r\n{headers}\r\n")).ask(None, &[]).err();
             assert_eq!(refusal, Some(Refusal::BadHandshake), "{headers}");
+        }
+    }
+
+    #[test]
+    fn a_window_has_both_of_its_sides() {
+        let window = |query: &str| head(&format!("GET /?{query} HTTP/1.1\r\nHost: x\r\n\r\n")).window();
+        assert_eq!(window("a=b&rows=25&columns=80"), Size::new(80, 25));
+        for query in [
+            "",
+            "columns=80",
+            "columns=80&rows=",
+            "columns=80&rows=0",
+            "columns=80&rows=99999",
+            "columns=80&rowsx=2",
+        ] {
+            assert_eq!(window(query), None, "{query}");
         }
     }
 

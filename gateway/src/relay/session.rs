@@ -234,11 +234,15 @@ impl Caller {
                 Ask::Status(token) => (None, token),
                 Ask::Page(path) => {
                     let page = web::page(Site::Console, &path).ok_or(Refusal::NoPage)?;
-                    return Err(Otherwise::Answered(Answer::page(page, self.stream.is_tls())));
+                    let policy = web::policy(broker.map(|broker| broker.protocol));
+                    return Err(Otherwise::Answered(Answer::page(page, policy, self.stream.is_tls())));
                 }
             };
         let broker = broker.ok_or(Refusal::NoBroker)?;
         let claim = self.claim(broker, token.as_ref(), shared)?;
+        if let Some(size) = head.window().filter(|_| broker.protocol.is_terminal()) {
+            claim.session().window().set(size);
+        }
         let Some(upgrade) = upgrade else {
             // To ask is not to use: the claim is given back.
             return Err(Otherwise::Answered(Answer::status(broker)));
@@ -294,7 +298,7 @@ impl Upgraded {
         let unanswered = |_| Refusal::Unavailable;
         let target =
             timeout(shared.answer, shared.desk.resolve(broker.clone())).await.map_err(unanswered)??;
-        let far = shared.reach.far(&target, claim.hash().is_some(), &broker.id).await?;
+        let far = shared.reach.far(&target, claim.hash().is_some(), claim.session()).await?;
         // What moved while it was dialled is somebody else's screen by now; who left meanwhile keeps a
         // ticket that is as good as before.
         if broker.target() != target {

@@ -17,6 +17,10 @@ export function start(connection) {
     toast.show(say('toasts.given'));
     leave();
   });
+  byId('paste-in').addEventListener('click', () => {
+    connection()?.give(field.value);
+    leave();
+  });
   byId('type').addEventListener('click', () => {
     keys.send(textStrokes(field.value));
     toast.show(say('toasts.typed'));
@@ -46,6 +50,11 @@ export function copied(text) {
   if (!text) return;
   field.value = text;
   toast.show(say('toasts.copied_there'), say('page.copy'), () => copy());
+}
+
+/** A person has marked `text` in a terminal. */
+export function selected(text) {
+  if (text) field.value = text;
 }
 
 export function clear() {

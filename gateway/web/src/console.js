@@ -4,6 +4,7 @@
 import * as bar from './bar.js';
 import * as clipboard from './clipboard.js';
 import { watch } from './delay.js';
+import * as finding from './finding.js';
 import * as keys from './keys.js';
 import { ofClose, ofLogin, ofPage, ofRefusal } from './message.js';
 import * as panels from './panels.js';
@@ -17,6 +18,11 @@ import * as waiting from './waiting.js';
 import { choose, say, speak } from './words.js';
 
 const SLOW_MS = 10_000;
+// What shows a console, and what kind of screen it is, by protocol. Loaded on demand.
+const vnc = { kind: 'screen', load: () => import('./vnc.js') };
+const terminal = { kind: 'terminal', load: () => import('./terminal.js') };
+const VIEWERS = { vnc, ikvm: vnc, serial: terminal, container: terminal };
+
 // The gateway's default, until it has told its own.
 const WINDOW_MS = 30_000;
 
@@ -32,7 +38,7 @@ let trouble = null;
 let late = false;
 let unwatch = () => {};
 
-for (const part of [bar, keys, typing, clipboard, settings]) part.start(() => connection);
+for (const part of [bar, keys, typing, clipboard, finding, settings]) part.start(() => connection);
 speak(choose([link.language ?? '', ...navigator.languages]));
 waiting.onTry(attempt);
 view.onButtons(() => (waiting.isOn() ? waiting.hurry() : start()), () => end(trouble, 'stopped'));
@@ -65,29 +71,30 @@ async function attempt() {
   leave();
   if (link.damaged) return end(ofPage('damaged_link'));
 
-  const viewer = import('./vnc.js').catch(() => null);
   const { granted, refusal } = await askStatus(link.ticket);
   if (stale()) return;
   if (refusal) return stumble(ofRefusal(refusal, { seen, late }));
 
   window_ms = granted.window_ms;
   view.name(granted.instance);
-  if (granted.protocol !== 'vnc') return end(ofPage('other_protocol', 'link', { protocol: granted.protocol }));
+  if (!Object.hasOwn(VIEWERS, granted.protocol)) return end(ofPage('other_protocol', 'link', { protocol: granted.protocol }));
 
-  const vnc = await viewer;
+  const { kind, load } = VIEWERS[granted.protocol];
+  view.kind(kind);
+  const viewer = await load().catch(() => null);
   if (stale()) return;
-  if (!vnc) return end(ofPage('incomplete'));
+  if (!viewer) return end(ofPage('incomplete'));
   if (!waiting.isOn()) view.show('connecting', ofPage('opening'));
-  open(vnc, link.viewOnly || granted.viewOnly, stale);
+  open(viewer, link.viewOnly || granted.viewOnly, stale);
 }
 
-function open(vnc, viewOnly, stale) {
+function open(viewer, viewOnly, stale) {
   let shown = false;
   // While a person reads a question or a timer runs, this connection may end and another begin.
   const live = () => connection === opened;
   const slow = setTimeout(() => { if (live() && !waiting.isOn()) view.note('slow'); }, SLOW_MS);
 
-  const opened = vnc.connect(document.getElementById('screen'), link.ticket, {
+  const opened = viewer.connect(document.getElementById('screen'), link.ticket, {
     connected() {
       clearTimeout(slow);
       shown = true;
@@ -114,6 +121,8 @@ function open(vnc, viewOnly, stale) {
       opened.trustKey();
     },
     copied: clipboard.copied,
+    selected: clipboard.selected,
+    found: finding.found,
     gone(how) {
       clearTimeout(slow);
       connection = null;
@@ -124,25 +133,25 @@ function open(vnc, viewOnly, stale) {
   connection = opened;
 }
 
-function arrived(vnc) {
+function arrived(shown) {
   if (waiting.isOn()) toast.show(say('toasts.back'));
   waiting.stop();
   [seen, late] = [true, false];
   view.picture(null);
   view.show('connected');
-  vnc.focus();
-  unwatch = watch(link.ticket, vnc.heard, {
+  shown.focus();
+  unwatch = watch(link.ticket, shown.heard, {
     measured: bar.showDelay,
     lost() {
-      away(vnc);
+      away(shown);
       stumble(ofClose({ code: 1006 }));
     },
   });
 }
 
 /** The screen is gone; what it showed last stays, as a picture, for as long as it may come back. */
-function away(vnc) {
-  view.picture(vnc.picture());
+function away(shown) {
+  view.picture(shown.picture());
   panels.close();
   leave();
 }

@@ -1,4 +1,4 @@
-// The panel of settings: size, picture, language. They hold for this page only.
+// The panel of settings: size, picture, text, language. They hold for this page only.
 
 import * as toast from './toast.js';
 import { offer, say } from './words.js';
@@ -10,21 +10,22 @@ const byId = (id) => document.getElementById(id);
 const chosen = (name) => document.querySelector(`input[name=${name}]:checked`).value;
 
 export function start(connection) {
-  for (const name of ['size', 'quality']) {
+  for (const name of ['size', 'quality', 'font']) {
     byId(name).addEventListener('change', () => {
-      const vnc = connection();
-      if (vnc) apply(vnc);
-      if (vnc && name === 'size' && chosen('size') === 'follow') watchResize(vnc, connection);
+      const shown = connection();
+      if (shown) apply(shown);
+      if (shown && name === 'size' && chosen('size') === 'follow') watchResize(shown, connection);
     });
   }
 
   offer(byId('language'));
 }
 
-/** Applies what is chosen, also to a new connection. */
-export function apply(vnc) {
-  vnc.fit(chosen('size'));
-  vnc.quality(chosen('quality'));
+/** Applies what is chosen and of use, also to a new connection. */
+export function apply(shown) {
+  shown.fit?.(chosen('size'));
+  shown.quality?.(chosen('quality'));
+  shown.fontSize?.(chosen('font'));
 }
 
 /** Says so where the machine does not follow: no server tells that it will not. */

@@ -29,6 +29,11 @@ export function name(instance) {
   document.title = instance ? `${instance} - Portcullis` : 'Portcullis';
 }
 
+/** `screen` or `terminal`: the bar and its panels have what is of use there. */
+export function kind(name) {
+  body.dataset.kind = name;
+}
+
 export function viewOnly(on) {
   body.dataset.viewOnly = on;
 }

@@ -3,6 +3,7 @@
 
 import './quiet.js';
 import RFB from '@novnc/novnc';
+import { openSocket } from './socket.js';
 
 // Where there is no mouse, the part of a large screen that is in view is moved with a finger.
 const touch = matchMedia('(pointer: coarse)');
@@ -18,13 +19,8 @@ const NOBODY = { connected() {}, asked() {}, unknownKey() {}, copied() {}, gone(
  * one of `{ login: reason }`, `{ close: { code, reason } }`, `{ broken: true }`.
  */
 export function connect(screen, ticket, listener) {
-  const url = new URL('/websockify', location.href);
-  url.protocol = location.protocol === 'https:' ? 'wss:' : 'ws:';
-  url.search = '';
-  url.hash = '';
-
   // Made here and not by noVNC, which does not pass on the close code.
-  const socket = new WebSocket(url, ticket ? ['binary', `ticket.${ticket}`] : ['binary']);
+  const socket = openSocket(ticket);
   let close = null;
   let heard = performance.now();
   socket.addEventListener('message', () => { heard = performance.now(); });

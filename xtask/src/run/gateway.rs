@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
+use super::guest::At;
 use super::link::Link;
 use super::member::Member;
 use crate::terminal::Progress;
@@ -40,7 +41,7 @@ impl Gateway {
     /// Starts it with broker address `host` and all its files in `folder`, and waits until it serves.
     pub(crate) fn start(binary: PathBuf, host: IpAddr, folder: &Path) -> Result<Self> {
         let (config, state) = (folder.join("portcullis.toml"), folder.join("state"));
-        fs::write(&config, configuration(host, &state)).context("write the configuration")?;
+        fs::write(&config, configuration(host, folder, &state)).context("write the configuration")?;
         let mut serve = Command::new(&binary);
         serve.arg("serve").arg("--config").arg(&config);
         let mut member = Member::start("gateway", &serve, folder)?;
@@ -62,11 +63,22 @@ impl Gateway {
         self.member.check()
     }
 
-    /// Tells it of an instance whose screen is a VNC server on this machine.
-    pub(crate) fn add_instance(&self, id: &str, vnc_port: u16) -> Result<()> {
-        let mut add = self.client(&["instance", "add", id, "--host", "127.0.0.1"]);
-        add.args(["--port", &vnc_port.to_string(), "--protocol", "vnc", "--hypervisor", "kvm"]);
+    /// Tells it of an instance whose console is on this machine: a VNC server, or a serial line.
+    pub(crate) fn add_instance(&self, id: &str, at: &At) -> Result<()> {
+        let mut add = self.client(&["instance", "add", id, "--hypervisor", "kvm"]);
+        match at {
+            At::Port(port) => {
+                add.args(["--host", "127.0.0.1", "--port", &port.to_string(), "--protocol", "vnc"])
+            }
+            At::Socket(name) => add.args(["--socket", name, "--protocol", "serial"]),
+        };
         exec::read(&mut add).map(drop)
+    }
+
+    /// What shows a terminal of it in another one.
+    pub(crate) fn terminal_command(&self, id: &str) -> String {
+        let (binary, api, key) = (self.binary.display(), &self.ready.api, self.key_file.display());
+        format!("{binary} --url {api} --key-file {key} console {id}")
     }
 
     /// Opens a broker to an instance.
@@ -128,7 +140,7 @@ fn wait_until_ready(member: &mut Member) -> Result<Ready> {
 }
 
 /// Ports 0 for what only we ask; the range is the daemon's usual one.
-fn configuration(host: IpAddr, state: &Path) -> String {
+fn configuration(host: IpAddr, folder: &Path, state: &Path) -> String {
     format!(
         "broker_host = \"{host}\"\n\
          addresses = [\"{host}\"]\n\
@@ -136,8 +148,10 @@ fn configuration(host: IpAddr, state: &Path) -> String {
          [range]\nfirst = 10000\nlast = 15000\n\n\
          [api]\nlisten = \"127.0.0.1:0\"\n\n\
          [metrics]\nlisten = \"127.0.0.1:0\"\n\n\
-         [broker]\nttl_s = 3600\n",
-        state.display().to_string()
+         [broker]\nttl_s = 3600\n\n\
+         [targets]\nunix_root = {:?}\n",
+        state.display().to_string(),
+        folder.display().to_string()
     )
 }
 
@@ -168,7 +182,7 @@ mod tests {
 
     #[test]
     fn the_configuration_names_the_address_twice() {
-        let text = configuration(IpAddr::from([127, 0, 80, 1]), Path::new("/x/state"));
+        let text = configuration(IpAddr::from([127, 0, 80, 1]), Path::new("/x"), Path::new("/x/state"));
         assert_eq!(text.matches("\"127.0.80.1\"").count(), 2);
         assert!(text.contains("state_dir = \"/x/state\"\n"));
     }

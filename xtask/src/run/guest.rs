@@ -1,15 +1,18 @@
-//! The virtual machine: the graphical installer of Debian, which draws and takes mouse and keys, and
-//! needs no disk, network or account.
+//! The virtual machine: the installer of Debian, which draws and takes mouse and keys, or writes on a serial line,
+//! and needs no disk, network or account.
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
+use clap::ValueEnum;
 
 use super::member::Member;
 use super::qmp;
-use crate::exec;
 use crate::setup::release;
+use crate::{exec, signals};
 
 /// QEMU's program.
 pub(crate) const QEMU: &str = "qemu-system-x86_64";
@@ -17,16 +20,71 @@ pub(crate) const QEMU: &str = "qemu-system-x86_64";
 const FIRMWARE: [&str; 2] = ["bios-256k.bin", "vgabios-stdvga.bin"];
 const INSTALLERS: &str = "/usr/lib/debian-installer/images";
 
+/// What a machine has instead of a front panel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Console {
+    /// A screen, over VNC.
+    Vnc,
+    /// A serial line.
+    Serial,
+}
+
+/// Where a machine's console is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum At {
+    /// At this port of 127.0.0.1.
+    Port(u16),
+    /// At the Unix socket of this name in the folder of the run.
+    Socket(&'static str),
+}
+
+/// How often a machine that starts is looked at.
+const TICK: Duration = Duration::from_millis(20);
+
+/// Name of the serial line's socket.
+const LINE: &str = "serial";
+
 /// A running machine; ended when dropped.
 #[derive(Debug)]
 pub(crate) struct Guest {
     member: Member,
-    vnc_port: u16,
+    at: At,
 }
 
 impl Guest {
-    /// Starts it and waits until its screen can be reached. `folder` is for logs and sockets.
-    pub(crate) fn start(folder: &Path) -> Result<Self> {
+    /// Starts it and waits until its console can be reached. `folder` is for logs and sockets.
+    pub(crate) fn start(console: Console, folder: &Path) -> Result<Self> {
+        match console {
+            Console::Vnc => Self::with_screen(folder),
+            Console::Serial => Self::with_line(folder),
+        }
+    }
+
+    fn with_line(folder: &Path) -> Result<Self> {
+        let (kernel, initrd) =
+            text_images().context("the guest's images are missing: run `cargo xtask setup`")?;
+        let socket = folder.join(LINE);
+        let mut qemu = exec::command(QEMU);
+        qemu.args(["-accel", "tcg,thread=multi", "-cpu", "max", "-m", "1024", "-nodefaults", "-nic", "none"]);
+        qemu.args(["-vga", "none", "-display", "none"]);
+        qemu.arg("-kernel")
+            .arg(kernel)
+            .arg("-initrd")
+            .arg(initrd)
+            .args(["-append", "console=ttyS0 --- quiet"]);
+        let line = format!("socket,id=line,path={},server=on,wait=off", socket.display());
+        qemu.args(["-chardev", &line, "-serial", "chardev:line"]);
+        let mut member = Member::start("guest", &qemu, folder)?;
+        // QEMU makes it, or ends.
+        while !socket.exists() {
+            signals::check()?;
+            member.check()?;
+            thread::sleep(TICK);
+        }
+        Ok(Self { member, at: At::Socket(LINE) })
+    }
+
+    fn with_screen(folder: &Path) -> Result<Self> {
         let (kernel, initrd) = images().context("the guest's images are missing: run `cargo xtask setup`")?;
         let socket = folder.join("qmp.sock");
         let mut qemu = exec::command(QEMU);
@@ -40,12 +98,12 @@ impl Guest {
         qemu.arg("-qmp").arg(format!("unix:{},server=on,wait=off", socket.display()));
         let mut member = Member::start("guest", &qemu, folder)?;
         let vnc_port = qmp::vnc_port(&socket, || member.check())?;
-        Ok(Self { member, vnc_port })
+        Ok(Self { member, at: At::Port(vnc_port) })
     }
 
-    /// Where its screen is, on 127.0.0.1.
-    pub(crate) fn vnc_port(&self) -> u16 {
-        self.vnc_port
+    /// Where its console is.
+    pub(crate) fn at(&self) -> &At {
+        &self.at
     }
 
     /// An error if it has ended.
@@ -60,13 +118,22 @@ pub(crate) fn has_firmware() -> bool {
     FIRMWARE.iter().all(|file| folders.iter().any(|folder| folder.join(file).exists()))
 }
 
-/// Kernel and initial RAM disk of the newest installer that is there.
+/// Kernel and initial RAM disk of the newest installer that is there, with a screen.
 pub(crate) fn images() -> Option<(PathBuf, PathBuf)> {
+    images_of("gtk")
+}
+
+/// The same in text; one package brings both.
+fn text_images() -> Option<(PathBuf, PathBuf)> {
+    images_of("text")
+}
+
+fn images_of(kind: &str) -> Option<(PathBuf, PathBuf)> {
     let entries = fs::read_dir(INSTALLERS).ok()?.flatten();
     let numbered =
         entries.filter_map(|entry| Some((entry.file_name().to_str()?.parse::<u32>().ok()?, entry.path())));
     let pair = numbered.map(|(number, folder)| {
-        let folder = folder.join("amd64/gtk/debian-installer/amd64");
+        let folder = folder.join("amd64").join(kind).join("debian-installer/amd64");
         (number, folder.join("linux"), folder.join("initrd.gz"))
     });
     let (_, kernel, initrd) = pair.filter(|(_, kernel, initrd)| kernel.exists() && initrd.exists()).max()?;

@@ -1,4 +1,4 @@
-//! `cargo xtask run`: a real virtual machine, the gateway in front of it, and one link to its screen.
+//! `cargo xtask run`: a real virtual machine, the gateway in front of it, and one link to its console.
 
 mod gateway;
 pub(crate) mod guest;
@@ -20,14 +20,17 @@ use crate::setup::{self, Level};
 use crate::terminal::{self, Line};
 use crate::{build, signals};
 use gateway::Gateway;
-use guest::Guest;
+use guest::{Console, Guest};
 
-/// Shows the screen of a virtual machine in a browser: builds all, starts both, prints one link.
+/// Shows the console of a virtual machine in a browser: builds all, starts both, prints one link.
 #[derive(Debug, Args)]
 pub(crate) struct Options {
     /// The broker address; one of this machine's own lets others reach the console.
     #[arg(long, value_name = "ADDR", default_value_t = LOCAL)]
     host: IpAddr,
+    /// What the machine has: a screen, or a serial line.
+    #[arg(long, value_enum, default_value_t = Console::Vnc)]
+    console: Console,
     /// Run this daemon instead of building one.
     #[arg(long, value_name = "FILE")]
     gateway: Option<PathBuf>,
@@ -50,10 +53,10 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     // INVARIANT: dropped in the reverse order: the gateway, the guest, what else is left, the folder.
     let scratch = Scratch::new()?;
     let _family = Family::adopt()?;
-    let mut guest = Guest::start(scratch.path())?;
+    let mut guest = Guest::start(options.console, scratch.path())?;
     let mut gateway = Gateway::start(binary, options.host, scratch.path())?;
-    gateway.add_instance("i-demo", guest.vnc_port())?;
-    introduce(options.host, &gateway);
+    gateway.add_instance("i-demo", guest.at())?;
+    introduce(options, &gateway);
     show_link(&gateway)?;
     let outcome = watch(&mut guest, &mut gateway);
     eprintln!("stopping");
@@ -77,7 +80,7 @@ fn prepare(options: &Options) -> Result<PathBuf> {
     built.gateway.context("there is no daemon to run")
 }
 
-fn introduce(host: IpAddr, gateway: &Gateway) {
+fn introduce(&Options { host, console, .. }: &Options, gateway: &Gateway) {
     let ready = gateway.ready();
     println!();
     println!("  The console of a virtual machine is open. Its installer draws a menu after about a minute.");
@@ -94,6 +97,9 @@ fn introduce(host: IpAddr, gateway: &Gateway) {
     }
     println!("  API {}, metrics {}/metrics", ready.api, ready.metrics);
     println!("  Dashboard {}/, with the key in {}", ready.api, gateway.key_file().display());
+    if console == Console::Serial {
+        println!("  In a terminal: {}", gateway.terminal_command("i-demo"));
+    }
     println!("  Ctrl-C stops and removes all of it.");
 }
 

@@ -29,7 +29,7 @@ struct Need {
     present: fn() -> bool,
 }
 
-const NEEDS: [Need; 25] = [
+const NEEDS: [Need; 26] = [
     Need {
         level: Level::Build,
         what: "a C compiler (SQLite is C)",
@@ -139,6 +139,12 @@ const NEEDS: [Need; 25] = [
         what: "a C++ compiler (libFuzzer is C++)",
         packages: &["g++"],
         present: || exec::find("c++").is_some(),
+    },
+    Need {
+        level: Level::Test,
+        what: "containers, and what is put into one",
+        packages: &["lxc", "busybox-static"],
+        present: || exec::find("lxc-start").is_some() && Path::new("/usr/share/doc/busybox-static").exists(),
     },
     Need {
         level: Level::Test,

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow};
 use clap::Args;
+use rustls::pki_types::CertificateDer;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -44,9 +45,9 @@ pub struct Connection {
     /// File with the API key; by default api.key in the daemon's state folder.
     #[arg(long, global = true, env = "PORTCULLIS_KEY_FILE")]
     key_file: Option<PathBuf>,
-    /// PEM file with the authorities to trust of an API with https; by default those of the system.
+    /// PEM file with the authorities to trust where https or wss is spoken; by default those of the system.
     #[arg(long, global = true, env = "PORTCULLIS_CA_FILE")]
-    ca_file: Option<PathBuf>,
+    pub ca_file: Option<PathBuf>,
 }
 
 impl Connection {
@@ -166,16 +167,19 @@ impl Client {
 
 /// Whom to trust. Reading all that the system trusts takes a while, so only https asks for it.
 fn trust(url: &str, ca_file: Option<&Path>) -> Result<TlsConfig, Failure> {
-    let trusted = match ca_file {
-        Some(path) => tls::certificates(path).context("--ca-file")?,
-        None if url.to_ascii_lowercase().starts_with("https:") => {
-            rustls_native_certs::load_native_certs().certs
-        }
-        None => Vec::new(),
-    };
+    let https = url.to_ascii_lowercase().starts_with("https:");
+    let trusted = if https || ca_file.is_some() { trusted(ca_file)? } else { Vec::new() };
     let roots = trusted.iter().map(|der| Certificate::from_der(der).to_owned());
     let tls = TlsConfig::builder().unversioned_rustls_crypto_provider(tls::provider());
     Ok(tls.root_certs(RootCerts::from(roots)).build())
+}
+
+/// The authorities in `ca_file`, or else those of the system.
+pub fn trusted(ca_file: Option<&Path>) -> Result<Vec<CertificateDer<'static>>, Failure> {
+    match ca_file {
+        Some(path) => Ok(tls::certificates(path).context("--ca-file")?),
+        None => Ok(rustls_native_certs::load_native_certs().certs),
+    }
 }
 
 /// An id as a segment of a path or a value of a query (RFC 3986 section 2.3).

@@ -15,6 +15,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use crate::broker::session::Session;
 use crate::broker::target::TargetTls;
+use crate::broker::target::local;
 use crate::broker::target::tls::{Columns, Rule, Start, Trust};
 use crate::broker::{Broker, Protocol, Secret};
 use crate::control::lifecycle::{Opened, TTL_MAX, Wish};
@@ -237,14 +238,17 @@ pub struct PutInstance {
     #[serde(default = "kvm")]
     #[schema(value_type = Hypervisor, default = "kvm")]
     pub hypervisor: String,
-    /// Name or address of the hypervisor.
+    /// Name or address of the hypervisor. Host and port, or `graphics_path`, or `graphics_command`.
+    #[serde(skip_serializing_if = "String::is_empty", default)]
     #[schema(pattern = "^[A-Za-z0-9._:%-]{1,255}$", example = "10.0.0.7")]
     pub host: String,
     /// TCP port of the console.
+    #[serde(skip_serializing_if = "is_zero", default)]
     #[schema(minimum = 1, example = 5901)]
     pub graphics_port: u16,
-    /// What the console speaks.
-    pub graphics_protocol: Protocol,
+    /// What the console speaks; of an `lxc` without it, `container`.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub graphics_protocol: Option<Protocol>,
     /// Written and never read back, unless the gateway has `reveal_passwords = true`.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub graphics_passwd: Option<String>,
@@ -263,6 +267,22 @@ pub struct PutInstance {
     /// By default `protocol` for vnc and rdp, `connect` for all others.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub tls_start: Option<Start>,
+    /// A Unix socket on the gateway's machine, by its path under `targets.unix_root`.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    #[schema(max_length = 107, example = "i-8snyruit/serial0")]
+    pub graphics_path: Option<String>,
+    /// For `serial` and `container`: a command of the gateway's configuration.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    #[schema(pattern = "^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$", example = "lxc")]
+    pub graphics_command: Option<String>,
+    /// What the command is given, each a whole argument: letters, digits, and after the first also `.`, `_`, `-`.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    #[schema(max_items = 9, example = json!(["c1"]))]
+    pub graphics_arguments: Vec<String>,
+}
+
+fn is_zero(port: &u16) -> bool {
+    *port == 0
 }
 
 /// What runs instances, for the API's description.
@@ -299,35 +319,56 @@ impl PutInstance {
         if !matches!(self.hypervisor.as_str(), "kvm" | "lxc") {
             return bad(format!("hypervisor {:?} is neither kvm nor lxc", self.hypervisor));
         }
-        for (field, host) in [("host", Some(&self.host)), ("tls_server_name", self.tls_server_name.as_ref())]
-        {
+        let protocol = match self.graphics_protocol {
+            None if self.hypervisor == "lxc" => Protocol::Container,
+            None => return bad("missing field `graphics_protocol`".to_owned()),
+            Some(protocol) => protocol,
+        };
+        let local = self.local(protocol)?;
+        if self.host.is_empty() && local.is_elsewhere() {
+            return bad("missing field `host`".to_owned());
+        }
+        let host = Some(&self.host).filter(|_| local.is_elsewhere());
+        for (field, host) in [("host", host), ("tls_server_name", self.tls_server_name.as_ref())] {
             if let Some(host) = host.filter(|host| !is_host(host)) {
                 return bad(format!("{field} {host:?} is no name and no address"));
             }
         }
-        if self.graphics_port == 0 {
+        if self.graphics_port == 0 && local.is_elsewhere() {
             return bad("graphics_port is 1 to 65535".to_owned());
         }
-        let tls = self.tls()?;
+        let tls = self.tls(protocol)?;
         Ok(InstanceRow {
             instance_id: id,
             hypervisor: self.hypervisor,
             host: self.host,
             graphics_port: self.graphics_port,
-            graphics_protocol: self.graphics_protocol.to_string(),
+            graphics_protocol: protocol.to_string(),
             graphics_passwd: self.graphics_passwd.and_then(Secret::new),
             tls,
+            local,
         })
     }
 
-    fn tls(&self) -> Result<Columns, Problem> {
+    fn local(&self, protocol: Protocol) -> Result<local::Columns, Problem> {
+        let (path, command) = (self.graphics_path.clone(), self.graphics_command.clone());
+        let columns = local::Columns::new(path, command, &self.graphics_arguments);
+        columns.meant(protocol).map_err(Problem::bad_request)?;
+        if columns.is_elsewhere() || (self.host.is_empty() && self.graphics_port == 0 && self.tls.is_none()) {
+            return Ok(columns);
+        }
+        let one = "host, graphics_port and tls are for consoles that are elsewhere; this one is a path or a command";
+        Err(Problem::bad_request(one))
+    }
+
+    fn tls(&self, protocol: Protocol) -> Result<Columns, Problem> {
         let mut columns = Columns {
             tls: self.tls.and_then(Rule::column),
             pin: self.tls_pin.clone(),
             server_name: self.tls_server_name.clone(),
             start: self.tls_start.map(|start| start.name().to_owned()),
         };
-        let meant = columns.meant(self.graphics_protocol).map_err(Problem::bad_request)?;
+        let meant = columns.meant(protocol).map_err(Problem::bad_request)?;
         // However it was written, it is kept and shown in one form.
         if let Some(TargetTls { trust: Trust::Pin(pin), .. }) = meant {
             columns.pin = Some(pin.to_string());
@@ -408,9 +449,9 @@ pub struct InstanceView {
     /// `kvm` or `lxc`.
     #[schema(value_type = Hypervisor)]
     pub hypervisor: String,
-    /// Name or address of the hypervisor.
+    /// Name or address of the hypervisor; empty where the console is a path or a command.
     pub host: String,
-    /// TCP port of the console.
+    /// TCP port of the console; 0 likewise.
     pub graphics_port: u16,
     /// What the console speaks.
     #[schema(value_type = Protocol)]
@@ -432,6 +473,15 @@ pub struct InstanceView {
     #[serde(skip_serializing_if = "Option::is_none", default)]
     #[schema(value_type = Option<Start>)]
     pub tls_start: Option<String>,
+    /// A Unix socket on the gateway's machine.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub graphics_path: Option<String>,
+    /// A command of the gateway's configuration.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub graphics_command: Option<String>,
+    /// What it is given.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub graphics_arguments: Vec<String>,
 }
 
 impl InstanceView {
@@ -440,6 +490,9 @@ impl InstanceView {
         let InstanceRow { instance_id, hypervisor, host, graphics_port, graphics_protocol, .. } = row;
         let graphics_passwd = revealed(row.graphics_passwd, reveal);
         let Columns { tls, pin: tls_pin, server_name: tls_server_name, start: tls_start } = row.tls;
+        // What another program wrote is not shown where it is no list.
+        let graphics_arguments = row.local.arguments().unwrap_or_default();
+        let local::Columns { path: graphics_path, command: graphics_command, .. } = row.local;
         Self {
             instance_id,
             hypervisor,
@@ -451,6 +504,9 @@ impl InstanceView {
             tls_pin,
             tls_server_name,
             tls_start,
+            graphics_path,
+            graphics_command,
+            graphics_arguments,
         }
     }
 }
@@ -559,12 +615,15 @@ mod tests {
             hypervisor: "kvm".into(),
             host: host.into(),
             graphics_port: 5900,
-            graphics_protocol: Protocol::Vnc,
+            graphics_protocol: Some(Protocol::Vnc),
             graphics_passwd: None,
             tls: None,
             tls_pin: None,
             tls_server_name: None,
             tls_start: None,
+            graphics_path: None,
+            graphics_command: None,
+            graphics_arguments: Vec::new(),
         }
     }
 
@@ -593,6 +652,43 @@ mod tests {
         ] {
             assert_eq!(instance(host).into_row("i-1".into()).is_ok(), good, "{host}");
         }
+    }
+
+    #[test]
+    fn a_console_is_at_one_place() {
+        let here = |path: Option<&str>, command: Option<&str>| PutInstance {
+            host: String::new(),
+            graphics_port: 0,
+            graphics_protocol: Some(Protocol::Serial),
+            graphics_path: path.map(str::to_owned),
+            graphics_command: command.map(str::to_owned),
+            ..instance("h")
+        };
+        let row = |put: PutInstance| put.into_row("i-1".into());
+        assert!(row(here(Some("i-1/serial"), None)).is_ok_and(|row| !row.local.is_elsewhere()));
+        assert!(row(here(None, Some("lxc"))).is_ok());
+        assert!(row(here(None, None)).is_err_and(|problem| problem.detail() == "missing field `host`"));
+        assert!(row(here(Some("../x"), None)).is_err());
+        for elsewhere in [
+            PutInstance { host: "h".into(), ..here(None, Some("lxc")) },
+            PutInstance { graphics_port: 1, ..here(None, Some("lxc")) },
+            PutInstance { tls: Some(Rule::Ca), ..here(Some("x"), None) },
+        ] {
+            assert!(row(elsewhere).is_err_and(|problem| problem.detail().contains("a path or a command")));
+        }
+    }
+
+    #[test]
+    fn a_container_has_a_terminal() {
+        let put = |hypervisor: &str| PutInstance {
+            hypervisor: hypervisor.into(),
+            graphics_protocol: None,
+            ..instance("h")
+        };
+        let row = put("lxc").into_row("i-1".into());
+        assert_eq!(row.map(|row| row.graphics_protocol).ok(), Some("container".into()));
+        let problem = put("kvm").into_row("i-1".into()).expect_err("it may speak anything");
+        assert_eq!(problem.detail(), "missing field `graphics_protocol`");
     }
 
     #[test]

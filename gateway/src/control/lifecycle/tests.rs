@@ -111,6 +111,7 @@ impl Bench {
             graphics_protocol: "vnc".into(),
             graphics_passwd: None,
             tls: Default::default(),
+            local: Default::default(),
         };
         bench.lifecycle.put_instance(row).await.expect("writes");
         bench
@@ -344,6 +345,7 @@ async fn brokers_follow_their_instance() {
         graphics_protocol: protocol.into(),
         graphics_passwd: None,
         tls: Default::default(),
+        local: Default::default(),
     };
     bench.lifecycle.put_instance(row("vnc")).await.expect("writes");
     assert_eq!(opened.broker.target().host, "127.0.0.2");
@@ -378,6 +380,7 @@ async fn a_change_that_failed_leaves_no_broker_sure_of_its_target() {
         graphics_protocol: "vnc".into(),
         graphics_passwd: None,
         tls: Default::default(),
+        local: Default::default(),
     };
     bench.lifecycle.put_instance(row).await.expect("writes");
     assert_eq!(opened.broker.sure_target().map(|target| target.host), Some("127.0.0.2".into()));

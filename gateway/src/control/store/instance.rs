@@ -4,7 +4,7 @@ use sqlx::sqlite::SqliteRow;
 use sqlx::{QueryBuilder, Row, SqliteConnection};
 
 use crate::broker::Secret;
-use crate::broker::target::tls::Columns;
+use crate::broker::target::{local, tls::Columns};
 
 use super::group::Kind;
 use super::{Store, StoreError, WallTime, failed};
@@ -26,14 +26,16 @@ pub struct InstanceRow {
     pub graphics_passwd: Option<Secret>,
     /// TLS on the way to it.
     pub tls: Columns,
+    /// Where it is on this machine; host and port are empty then.
+    pub local: local::Columns,
 }
 
 const COLUMNS: &str = "instance_id, hypervisor, host, graphics_port, graphics_protocol, graphics_passwd, \
-    tls, tls_pin, tls_server_name, tls_start";
+    tls, tls_pin, tls_server_name, tls_start, graphics_path, graphics_command, graphics_arguments";
 
 /// Rows are ids, each of which may be there more than once.
 pub(super) const FIND: &str = "SELECT 0, instance_id, hypervisor, host, graphics_port, graphics_protocol, \
-    graphics_passwd, tls, tls_pin, tls_server_name, tls_start \
+    graphics_passwd, tls, tls_pin, tls_server_name, tls_start, graphics_path, graphics_command, graphics_arguments \
     FROM json_each($1) CROSS JOIN instance ON instance_id = value;";
 
 /// What became of rows that were written together.
@@ -45,7 +47,7 @@ pub struct Imported {
     pub updated: u64,
 }
 
-/// Rows of one statement: eleven values each, and SQLite takes 32,766 of them.
+/// Rows of one statement: fourteen values each, and SQLite takes 32,766 of them.
 const BATCH: usize = 1_000;
 
 fn read(row: &SqliteRow) -> Result<InstanceRow, sqlx::Error> {
@@ -61,6 +63,11 @@ fn read(row: &SqliteRow) -> Result<InstanceRow, sqlx::Error> {
             pin: row.try_get("tls_pin")?,
             server_name: row.try_get("tls_server_name")?,
             start: row.try_get("tls_start")?,
+        },
+        local: local::Columns {
+            path: row.try_get("graphics_path")?,
+            command: row.try_get("graphics_command")?,
+            arguments: row.try_get("graphics_arguments")?,
         },
     })
 }
@@ -81,11 +88,13 @@ impl Store {
         let known = sqlx::query("SELECT 1 FROM instance WHERE instance_id = $1").bind(&row.instance_id);
         let known = known.fetch_optional(&mut *write).await.map_err(failed(WHAT))?.is_some();
         let put = "INSERT INTO instance (instance_id, hypervisor, host, graphics_port, graphics_protocol, \
-                   graphics_passwd, updated_at, tls, tls_pin, tls_server_name, tls_start) \
-                   VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) \
+                   graphics_passwd, updated_at, tls, tls_pin, tls_server_name, tls_start, \
+                   graphics_path, graphics_command, graphics_arguments) \
+                   VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14) \
                    ON CONFLICT (instance_id) DO UPDATE SET hypervisor = $2, host = $3, graphics_port = $4, \
                    graphics_protocol = $5, graphics_passwd = COALESCE($6, instance.graphics_passwd), \
-                   updated_at = $7, tls = $8, tls_pin = $9, tls_server_name = $10, tls_start = $11";
+                   updated_at = $7, tls = $8, tls_pin = $9, tls_server_name = $10, tls_start = $11, \
+                   graphics_path = $12, graphics_command = $13, graphics_arguments = $14";
         let put = sqlx::query(put)
             .bind(&row.instance_id)
             .bind(&row.hypervisor)
@@ -97,7 +106,10 @@ impl Store {
             .bind(&row.tls.tls)
             .bind(&row.tls.pin)
             .bind(&row.tls.server_name)
-            .bind(&row.tls.start);
+            .bind(&row.tls.start)
+            .bind(&row.local.path)
+            .bind(&row.local.command)
+            .bind(&row.local.arguments);
         put.execute(&mut *write).await.map_err(failed(WHAT))?;
         write.commit().await.map_err(failed(WHAT))?;
         Ok(!known)
@@ -116,7 +128,8 @@ impl Store {
         for batch in rows.chunks(BATCH) {
             let mut put = QueryBuilder::new(
                 "INSERT INTO instance (instance_id, hypervisor, host, graphics_port, graphics_protocol, \
-                 graphics_passwd, updated_at, tls, tls_pin, tls_server_name, tls_start) ",
+                 graphics_passwd, updated_at, tls, tls_pin, tls_server_name, tls_start, graphics_path, \
+                 graphics_command, graphics_arguments) ",
             );
             put.push_values(batch, |mut values, row| {
                 values
@@ -130,7 +143,10 @@ impl Store {
                     .push_bind(&row.tls.tls)
                     .push_bind(&row.tls.pin)
                     .push_bind(&row.tls.server_name)
-                    .push_bind(&row.tls.start);
+                    .push_bind(&row.tls.start)
+                    .push_bind(&row.local.path)
+                    .push_bind(&row.local.command)
+                    .push_bind(&row.local.arguments);
             });
             put.push(
                 " ON CONFLICT (instance_id) DO UPDATE SET hypervisor = excluded.hypervisor, \
@@ -138,7 +154,9 @@ impl Store {
                  graphics_protocol = excluded.graphics_protocol, \
                  graphics_passwd = COALESCE(excluded.graphics_passwd, instance.graphics_passwd), \
                  updated_at = excluded.updated_at, tls = excluded.tls, tls_pin = excluded.tls_pin, \
-                 tls_server_name = excluded.tls_server_name, tls_start = excluded.tls_start",
+                 tls_server_name = excluded.tls_server_name, tls_start = excluded.tls_start, \
+                 graphics_path = excluded.graphics_path, graphics_command = excluded.graphics_command, \
+                 graphics_arguments = excluded.graphics_arguments",
             );
             put.build().execute(&mut *write).await.map_err(failed(WHAT))?;
         }
@@ -210,6 +228,7 @@ mod tests {
             graphics_protocol: "vnc".into(),
             graphics_passwd: None,
             tls: Columns::default(),
+            local: local::Columns::default(),
         }
     }
 
@@ -226,11 +245,12 @@ mod tests {
         assert_eq!(imported, Imported { created: 2_499, updated: 1 });
         // A row without a password leaves the one that is there.
         assert_eq!(store.instance("i-0000").await.expect("answers"), Some(with_password("new")));
-        // One without TLS is one without TLS.
+        // One without TLS is one without TLS, and one that is elsewhere is not here any more.
         let text = |text: &str| Some(text.to_owned());
         let tls =
             Columns { tls: text("pin"), pin: text("AB"), server_name: text("x"), start: text("connect") };
-        let encrypted = InstanceRow { tls, ..row("i-0001", "new") };
+        let local = local::Columns::new(text("a/b"), text("lxc"), &["c1".to_owned()]);
+        let encrypted = InstanceRow { tls, local, ..row("i-0001", "new") };
         store.put_instance(&encrypted).await.expect("writes");
         assert_eq!(store.instance("i-0001").await.expect("answers"), Some(encrypted.clone()));
         store.put_instances(&[row("i-0001", "new")]).await.expect("writes");

@@ -1,3 +1,4 @@
 //! What a console's protocol asks for beyond copying.
 
+pub mod terminal;
 pub mod vnc;

@@ -8,6 +8,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 
+use super::pty::Program;
+use crate::relay::console::terminal::Terminal;
 use crate::relay::pipe::Leg;
 
 /// A connection to a target.
@@ -17,6 +19,10 @@ pub enum TargetStream {
     Tcp(TcpStream),
     /// TLS on it. In a box: the state of TLS is large, and plain sessions should not pay for it.
     Tls(Box<TlsStream<TcpStream>>),
+    /// A program in a terminal of ours.
+    Program(Box<Program>),
+    /// Any of these, with a terminal's manners.
+    Terminal(Box<Terminal>),
 }
 
 /// Does the same with whatever is inside.
@@ -25,6 +31,8 @@ macro_rules! inside {
         match $stream {
             Self::Tcp($inner) => $body,
             Self::Tls($inner) => $body,
+            Self::Program($inner) => $body,
+            Self::Terminal($inner) => $body,
         }
     };
 }
@@ -33,7 +41,7 @@ impl Leg for TargetStream {
     fn bare(&self) -> Option<&TcpStream> {
         match self {
             Self::Tcp(stream) => Some(stream),
-            Self::Tls(_) => None,
+            Self::Tls(_) | Self::Program(_) | Self::Terminal(_) => None,
         }
     }
 }

@@ -3,7 +3,7 @@
 
 use std::io;
 use std::os::fd::OwnedFd;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tokio::net::{TcpStream, UnixStream};
@@ -31,6 +31,40 @@ async fn connect(path: &Path) -> io::Result<UnixStream> {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => sleep(PAUSE).await,
             connected => return connected,
         }
+    }
+}
+
+/// Which sockets may be dialled.
+#[derive(Clone, Debug, Default)]
+pub struct Sockets {
+    /// All of them lie under this folder; `None` is none at all.
+    pub root: Option<PathBuf>,
+    /// Our own, which are never a target.
+    pub own: Vec<PathBuf>,
+}
+
+impl Sockets {
+    /// Connects to the socket at `path` under the root. Links are followed first: what lies elsewhere is not dialled.
+    ///
+    /// # Errors
+    /// See [`DialError`].
+    pub async fn dial(&self, path: &str, limit: Duration) -> Result<TcpStream, DialError> {
+        let refused = |source| DialError::Refused { target: path.to_owned(), source };
+        let none = || io::Error::new(io::ErrorKind::NotFound, "targets.unix_root is not set");
+        let root = self.root.as_ref().ok_or_else(|| refused(none()))?;
+        let root = tokio::fs::canonicalize(root).await.map_err(refused)?;
+        let real = tokio::fs::canonicalize(root.join(path)).await.map_err(refused)?;
+        let mut own = false;
+        for socket in &self.own {
+            own |= tokio::fs::canonicalize(socket).await.is_ok_and(|socket| socket == real);
+        }
+        if own || !real.starts_with(&root) {
+            return Err(refused(io::Error::new(
+                io::ErrorKind::PermissionDenied,
+                "it is not under targets.unix_root",
+            )));
+        }
+        dial(&real, limit).await
     }
 }
 
@@ -89,6 +123,25 @@ mod tests {
         assert!(matches!(error, DialError::TimedOut { .. }), "{error}");
         let (second, _) = tokio::join!(dial(&path, LATE), async { socket.accept().expect("the first") });
         second.expect("there is room again");
+    }
+
+    #[tokio::test]
+    async fn sockets_lie_under_their_root() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let root = folder.path().join("root");
+        std::fs::create_dir(&root).expect("a folder");
+        let (outside, inside, own) = (folder.path().join("outside"), root.join("inside"), root.join("own"));
+        let _listeners = [&outside, &inside, &own].map(|path| UnixListener::bind(path).expect("a socket"));
+        std::os::unix::fs::symlink(&outside, root.join("link")).expect("a link");
+        std::os::unix::fs::symlink(&inside, root.join("good-link")).expect("a link");
+        let sockets = Sockets { root: Some(root), own: vec![own] };
+        for path in ["inside", "good-link"] {
+            sockets.dial(path, LATE).await.expect("connects");
+        }
+        for path in ["link", "../outside", "own", "none", outside.to_str().expect("text")] {
+            assert!(sockets.dial(path, LATE).await.is_err(), "{path}");
+        }
+        assert!(Sockets::default().dial("inside", LATE).await.is_err());
     }
 
     #[tokio::test]

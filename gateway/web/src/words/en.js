@@ -31,6 +31,17 @@ export default {
     paste: 'Paste from this device',
     give: 'Put on the machine’s clipboard',
     type: 'Type it',
+    paste_in: 'Paste into the terminal',
+    find: 'Search',
+    find_text: 'Text that the terminal has shown',
+    find_previous: 'Upwards',
+    find_next: 'Downwards',
+    found: '{number} of {count}',
+    not_found: 'Not found.',
+    font: 'Size of the text',
+    small: 'Small',
+    middle: 'Middle',
+    large: 'Large',
     type_hint: 'A machine without a clipboard can have the text typed, as on a US keyboard.',
 
     size: 'Size of the screen',
@@ -125,8 +136,8 @@ export default {
       next: 'Ask your administrator for an https link, or use a native VNC viewer.',
     },
     other_protocol: {
-      title: 'This console is not VNC',
-      text: 'This page shows VNC consoles, and this machine has one of another kind: {protocol}.',
+      title: 'This page cannot show this console',
+      text: 'It shows VNC consoles and terminals, and this machine has a console of another kind: {protocol}.',
       next: 'Use a native viewer for it.',
     },
     too_late: {

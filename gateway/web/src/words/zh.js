@@ -31,6 +31,17 @@ export default {
     paste: '从本设备粘贴',
     give: '放到机器的剪贴板',
     type: '逐字输入',
+    paste_in: '粘贴到终端',
+    find: '查找',
+    find_text: '终端显示过的文字',
+    find_previous: '向上',
+    find_next: '向下',
+    found: '第 {number} 处，共 {count} 处',
+    not_found: '没有找到。',
+    font: '文字大小',
+    small: '小',
+    middle: '中',
+    large: '大',
     type_hint: '没有剪贴板的机器可以逐字输入，按美式键盘发送。',
 
     size: '屏幕大小',
@@ -114,8 +125,8 @@ export default {
       next: '请向管理员索取 https 链接，或使用本地 VNC 客户端。',
     },
     other_protocol: {
-      title: '这不是 VNC 控制台',
-      text: '本页面显示 VNC 控制台，而这台机器的控制台是另一种：{protocol}。',
+      title: '本页面无法显示这个控制台',
+      text: '本页面显示 VNC 控制台和终端，而这台机器的控制台是另一种：{protocol}。',
       next: '请使用相应的本地客户端。',
     },
     too_late: {

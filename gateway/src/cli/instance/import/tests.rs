@@ -181,7 +181,7 @@ fn jsonl_errors_name_their_lines() {
     let text =
         format!("{JSONL}\n\n[]\n{{\"instance_id\": 7}}\n{{\n{}", JSONL.lines().next().expect("a line"));
     let expected = [
-        "6: invalid",
+        "6: missing field `instance_id`",
         "7: invalid type: integer `7`, expected a string (column ",
         "8: EOF",
         "9: instance_id \"i-1\" is that of line 1 too",
