@@ -339,6 +339,7 @@ fn destinations(config: &Config, own: [Option<SocketAddr>; 2]) -> Destinations {
         allow: config.allow.clone(),
         own: own.into_iter().flatten().collect(),
         own_range: config.addresses.iter().map(|ip| (ip.to_canonical(), range())).collect(),
+        anywhere: false,
     }
 }
 

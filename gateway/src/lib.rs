@@ -5,6 +5,8 @@
 //! - [`control`] decides: the API, the lifecycle of brokers, inventory and store.
 //! - [`kernel`] is the gate: the port filter and the steering.
 //!
+//! [`websockify`] is the relay once more, for one port and without any of the others.
+//!
 //! `relay` and `control` do not know each other; both lean on `broker`. [`daemon`] puts everything
 //! together, [`cli`] is the command line. Start reading at `relay/pump.rs` for the bytes, at
 //! `control/lifecycle.rs` for the decisions.
@@ -22,3 +24,4 @@ pub mod metrics;
 pub mod relay;
 pub mod tls;
 pub mod web;
+pub mod websockify;

@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpStream};
 
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
-use tokio_tungstenite::tungstenite::handshake::client::Request;
+use tokio_tungstenite::tungstenite::handshake::client::{Request, Response};
 use tokio_tungstenite::tungstenite::http::header::{HeaderValue, SEC_WEBSOCKET_PROTOCOL};
 use tokio_tungstenite::tungstenite::{Error, HandshakeError, Message, WebSocket};
 
@@ -87,7 +87,9 @@ pub fn open_on<S: Read + Write>(
     endpoint: SocketAddr,
     token: Option<&str>,
 ) -> Result<Socket<S>, (u16, String)> {
-    open_by(stream, request(endpoint, token))
+    let (socket, response) = open_by(stream, request(endpoint, token))?;
+    assert_eq!(response.headers()[SEC_WEBSOCKET_PROTOCOL], "binary");
+    Ok(socket)
 }
 
 /// Connects with the broker's ticket, and a query beside it.
@@ -96,19 +98,29 @@ pub fn open_on<S: Read + Write>(
 /// Status and code of the refusal.
 ///
 /// # Panics
-/// There is no answer at all.
-pub fn open_asking(broker: &Broker, query: &str) -> Result<Socket, (u16, String)> {
+/// There is no answer at all, or the port is closed.
+pub fn open_asking(broker: &Broker, query: &str) -> Result<Socket, Refused> {
     let mut request = request(broker.endpoint, Some(&broker.token));
     *request.uri_mut() = format!("ws://{}/websockify?{query}", broker.endpoint).parse().expect("an address");
-    open_by(target::connect(broker.endpoint, PATIENCE).expect("the port is open"), request)
+    let stream = target::connect(broker.endpoint, PATIENCE).expect("the port is open");
+    let (socket, response) = open_by(stream, request)?;
+    assert_eq!(response.headers()[SEC_WEBSOCKET_PROTOCOL], "binary");
+    Ok(socket)
 }
 
-fn open_by<S: Read + Write>(stream: S, request: Request) -> Result<Socket<S>, (u16, String)> {
+/// Status and code of a refusal.
+pub type Refused = (u16, String);
+
+/// Connects by a request of one's own.
+///
+/// # Errors
+/// Status and code of the refusal.
+///
+/// # Panics
+/// There is no answer at all.
+pub fn open_by<S: Read + Write>(stream: S, request: Request) -> Result<(Socket<S>, Response), Refused> {
     match tokio_tungstenite::tungstenite::client(request, stream) {
-        Ok((socket, response)) => {
-            assert_eq!(response.headers()[SEC_WEBSOCKET_PROTOCOL], "binary");
-            Ok(socket)
-        }
+        Ok(opened) => Ok(opened),
         Err(HandshakeError::Failure(Error::Http(response))) => {
             let body: serde_json::Value =
                 serde_json::from_slice(response.body().as_deref().unwrap_or_default()).unwrap_or_default();

@@ -136,8 +136,7 @@ fn a_container_has_a_console() {
         let mut again = Terminal::open(&broker).expect("comes back");
         again.wait_for("\n42");
         assert!(!again.raw().contains("\x1b[6n"), "{:?}", again.raw());
-        again.type_text("echo $((7 * 7))\r");
-        again.wait_for("\n49");
+        again.press_until("echo $((7 * 7))\r", "\n49");
         let (_, sessions) = gateway.api().get("/v1/sessions?state=live");
         let session = sessions["items"][0]["session_id"].as_str().expect("a session").to_owned();
         assert_eq!(gateway.api().delete(&format!("/v1/sessions/{session}")).0, 204);

@@ -11,6 +11,7 @@ mod kernel;
 mod open;
 mod serve;
 mod session;
+mod websockify;
 
 use std::process::ExitCode;
 
@@ -50,6 +51,8 @@ enum Command {
     Session(session::Command),
     /// Open a console: print the URL of its page.
     Open(open::Options),
+    /// One port, one target: the options of `websockify`, without a daemon.
+    Websockify(Box<websockify::Options>),
     /// Show a serial line or a container in this terminal.
     Console(console::Options),
     /// Print the API's description, as `GET /openapi.json` answers it.
@@ -79,6 +82,10 @@ pub fn main() -> ExitCode {
             completions::run(&options, &mut Arguments::command());
             Ok(())
         }
+        Command::Websockify(options) => match websockify::run(*options) {
+            Ok(code) => return ExitCode::from(code),
+            Err(failure) => Err(failure),
+        },
         Command::Openapi => openapi(),
     };
     let Err(failure) = done else { return ExitCode::SUCCESS };

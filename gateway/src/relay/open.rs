@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, MissedTickBehavior, interval, interval_at};
 
-use super::pipe::Leg;
+pub use super::pipe::Leg;
 use super::pulse::Pulse;
 use super::pump::{End, Pump, RelayError};
 use super::traffic::Traffic;

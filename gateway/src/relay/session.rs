@@ -448,7 +448,7 @@ pub const END_NAMES: [&str; 15] = [
 ];
 
 /// How a session ended; `stopped` is why, where the gateway ended it. A peer that just leaves is an ordinary end.
-fn end_name(end: &Result<End, RelayError>, stopped: Option<Stop>) -> &'static str {
+pub fn end_name(end: &Result<End, RelayError>, stopped: Option<Stop>) -> &'static str {
     match end {
         Ok(End::ClientClosed) => "client_closed",
         Ok(End::ClientGone) => CLIENT_GONE,

@@ -7,12 +7,13 @@ mod frames;
 mod handshake;
 mod proxy;
 mod rfb;
+mod tokens;
 
 /// A target: it takes any bytes.
 pub type Target = fn(&[u8]);
 
 /// The targets by their names, which are those of their folders in `corpus`.
-pub const TARGETS: [(&str, Target); 7] = [
+pub const TARGETS: [(&str, Target); 8] = [
     ("frames", frames::run),
     ("close", close::run),
     ("handshake", handshake::run),
@@ -20,6 +21,7 @@ pub const TARGETS: [(&str, Target); 7] = [
     ("rfb-target", rfb::target),
     ("rfb-client", rfb::client),
     ("api", api::run),
+    ("tokens", tokens::run),
 ];
 
 /// The target called `name`.

@@ -53,6 +53,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     ensure(level, options.consent)?;
     if options.test {
         python::install_packages()?;
+        peers::install_websockify()?;
         autobahn::install()?;
     }
     if options.bench {

@@ -29,7 +29,7 @@ struct Need {
     present: fn() -> bool,
 }
 
-const NEEDS: [Need; 26] = [
+const NEEDS: [Need; 30] = [
     Need {
         level: Level::Build,
         what: "a C compiler (SQLite is C)",
@@ -165,18 +165,42 @@ const NEEDS: [Need; 26] = [
         present: || exec::find("prometheus").is_some() && exec::find("promtool").is_some(),
     },
     Need {
+        level: Level::Test,
+        what: "Redis (tokens of portcullis websockify are in it)",
+        packages: &["redis-server"],
+        present: || exec::find("redis-server").is_some() && exec::find("redis-cli").is_some(),
+    },
+    Need {
+        level: Level::Test,
+        what: "a web server (it is asked for tokens, and relays WebSocket in the bench)",
+        packages: &["lighttpd"],
+        present: || exec::find("lighttpd").is_some(),
+    },
+    Need {
+        level: Level::Test,
+        what: "inetd",
+        packages: &["openbsd-inetd"],
+        present: || exec::find("inetd").is_some(),
+    },
+    Need {
+        level: Level::Test,
+        what: "socket activation as systemd does it",
+        packages: &["systemd"],
+        present: || exec::find("systemd-socket-activate").is_some(),
+    },
+    Need {
+        level: Level::Test,
+        what: "rebind.so (it moves programs that portcullis websockify wraps)",
+        packages: &["websockify"],
+        present: || Path::new("/usr/lib/websockify/rebind.so").exists(),
+    },
+    Need {
         level: Level::Bench,
         what: "websockify with numpy",
         packages: &["websockify", "python3-numpy"],
         present: || {
             exec::find("websockify").is_some() && Path::new("/usr/lib/python3/dist-packages/numpy").exists()
         },
-    },
-    Need {
-        level: Level::Bench,
-        what: "a web server that relays WebSocket",
-        packages: &["lighttpd"],
-        present: || exec::find("lighttpd").is_some(),
     },
 ];
 

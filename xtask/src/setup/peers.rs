@@ -17,9 +17,14 @@ pub(crate) fn folder() -> PathBuf {
 
 /// Installs what is missing of them.
 pub(crate) fn install() -> Result<()> {
-    let websockify = folder().join("websockify");
-    python::install("tests/bench/requirements.txt", &websockify).context("install websockify from PyPI")?;
+    install_websockify()?;
     install_crate(WEBSOCAT).context("install websocat from the Rust registry")
+}
+
+/// websockify of PyPI, which the tests too have beside ours, with what its plug-ins need.
+pub(crate) fn install_websockify() -> Result<()> {
+    let websockify = folder().join("websockify");
+    python::install("tests/bench/requirements.txt", &websockify).context("install websockify from PyPI")
 }
 
 /// Builds a program; cargo itself knows whether this version is there.

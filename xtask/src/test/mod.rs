@@ -49,6 +49,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     check::source_steps(&mut steps);
     steps.run("browser driver", || page::install_packages(&workspace::root().join("tests/browser")));
     steps.run("API tester", setup::python::install_packages);
+    steps.run("websockify", setup::peers::install_websockify);
     steps.run("WebSocket tester", setup::autobahn::install);
     steps.run("fuzzing", || fuzz::each(&fuzz::targets()?, FUZZ_S));
     steps.run("tests", || exec::run(&mut tests(&scratch)));

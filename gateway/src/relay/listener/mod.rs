@@ -18,9 +18,17 @@ const PAUSE: Duration = Duration::from_millis(100);
 
 /// Accepts for ever; `arrived` must not wait.
 pub async fn accept(listener: TcpListener, arrived: impl Fn(TcpStream, SocketAddr)) {
+    accept_from(|| listener.accept(), arrived).await;
+}
+
+/// The same of a listener of any kind, by what accepts the next one.
+pub async fn accept_from<S, A, F>(next: impl Fn() -> F, arrived: impl Fn(S, A))
+where
+    F: Future<Output = std::io::Result<(S, A)>>,
+{
     let mut failing = false;
     loop {
-        match listener.accept().await {
+        match next().await {
             Ok((stream, client)) => {
                 failing = false;
                 arrived(stream, client);
