@@ -13,6 +13,7 @@ use ipnet::IpNet;
 use portcullis_ebpf::layout::Limits as FilterLimits;
 use serde::Deserialize;
 
+use crate::broker::channels::Channels;
 use crate::broker::session::Limits;
 use crate::broker::web_origin::WebOrigin;
 use crate::kernel::hook::Hook;
@@ -29,7 +30,7 @@ mod raw;
 
 /// Every key, as written in the file. `filter.backend` is `PORTCULLIS_FILTER_BACKEND` in the
 /// environment.
-pub const KEYS: [&str; 64] = [
+pub const KEYS: [&str; 65] = [
     "broker_host",
     "addresses",
     "address_interface",
@@ -61,6 +62,7 @@ pub const KEYS: [&str; 64] = [
     "sessions.keep_days",
     "targets.allow",
     "targets.secrets",
+    "targets.spice_channels_off",
     "targets.ca",
     "targets.insecure_tls",
     "targets.unix_root",
@@ -178,6 +180,8 @@ pub struct Config {
     pub allow: Vec<IpNet>,
     /// Whether the gateway authenticates to consoles itself; otherwise clients do.
     pub inject_secrets: bool,
+    /// Which channels of SPICE may be opened.
+    pub spice_channels: Channels,
     /// The folder that Unix sockets of targets lie under; `None` where there are none.
     pub unix_root: Option<PathBuf>,
     /// Bytes of a terminal's output that are kept while a session of it lives.

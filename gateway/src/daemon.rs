@@ -15,8 +15,10 @@ use tokio::time::{interval, timeout, timeout_at};
 use tracing::{error, info, warn};
 
 use crate::broker::allocator::{Allocator, Ports};
+use crate::broker::pseudo_name::Names;
 use crate::broker::session::Sessions;
 use crate::broker::table::Table;
+use crate::broker::viewer_file::{Viewer, ViewerTls};
 use crate::config::{At, BrokerTls, Config};
 use crate::control::access::Key;
 use crate::control::api::status::About;
@@ -31,6 +33,7 @@ use crate::kernel::address::Addresses;
 use crate::kernel::filter::Gate;
 use crate::memory;
 use crate::metrics::Metrics;
+use crate::relay::console::spice::ticket::Own;
 use crate::relay::console::terminal::Histories;
 use crate::relay::core::{self, Hatch, Threads};
 use crate::relay::far::Reach;
@@ -152,6 +155,7 @@ impl Daemon {
         let (desk, recorder) =
             ControlDesk::new(inventory.clone(), store.clone(), metrics.clone(), events.clone());
         let sessions = Arc::new(Sessions::new(config.limits));
+        let viewer = Arc::new(viewer(&config)?);
         let histories = Arc::new(Histories::new(config.history, config.reconnect));
         let shared = Arc::new(Shared {
             table: table.clone(),
@@ -166,12 +170,14 @@ impl Daemon {
                 within: config.dial,
                 peer: config.peer_timeout,
                 inject_secrets: config.inject_secrets,
+                spice: (Own::default(), config.spice_channels),
                 passwords: Arc::default(),
                 tls: target_tls,
                 metrics: metrics.clone(),
             },
             tls,
             head: HeadTimes { first_byte: config.first_byte, head: config.header },
+            viewer: viewer.clone(),
             allowed_origins: config.allowed_origins.clone(),
             proxies: Proxies(config.trusted_proxies.clone()),
             answer: config.dial,
@@ -216,6 +222,7 @@ impl Daemon {
             events,
             broker_host: config.broker_host.as_str().into(),
             broker_tls: config.broker_tls != BrokerTls::Off,
+            viewer,
             reveal_passwords: config.reveal_passwords,
             key,
             about: Arc::new(About { backend, hook: hook.clone(), steering, started_at: WallTime::now() }),
@@ -305,6 +312,21 @@ fn broker_tls(config: &Config, certificates: &mut Certificates) -> anyhow::Resul
         BrokerTls::Off => Tls::Off,
         BrokerTls::Optional => Tls::Optional(certificates.handshake(&config.broker_clients)?),
         BrokerTls::Required => Tls::Required(certificates.handshake(&config.broker_clients)?),
+    })
+}
+
+/// What files for native viewers say of the gateway.
+fn viewer(config: &Config) -> anyhow::Result<Viewer> {
+    let speaks = config.broker_tls != BrokerTls::Off;
+    // A viewer names no host that it could be chosen by: it meets the first.
+    let first = config.certificates.first().filter(|_| speaks);
+    let chain = first.map(|identity| crate::tls::certificates(&identity.certificate));
+    let chain = chain.transpose().context("TLS")?;
+    Ok(Viewer {
+        host: config.broker_host.as_str().into(),
+        tls: chain.map(|chain| ViewerTls::of(chain.iter().map(AsRef::as_ref))),
+        plain: config.broker_tls != BrokerTls::Required,
+        names: Arc::new(Names::new().context("make a key for names")?),
     })
 }
 

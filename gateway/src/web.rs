@@ -47,7 +47,7 @@ macro_rules! policy {
         concat!(
             "default-src 'none'; script-src 'self'; style-src ",
             $style,
-            "; img-src 'self' data: blob:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+            "; img-src 'self' data: blob:; media-src blob:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
         )
     };
 }

@@ -2,7 +2,7 @@
 // The same sources and lock file give the same bytes on every machine, so that a package can be built again and compared.
 
 import { createHash } from 'node:crypto';
-import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { cp, mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
@@ -10,11 +10,24 @@ import { thirdPartyText } from './licences.mjs';
 
 const root = fileURLToPath(new URL('.', import.meta.url));
 const dist = join(root, 'dist');
+const spiceHtml5 = join(root, 'node_modules/@spice-project/spice-html5');
+const { version } = JSON.parse(await readFile(join(spiceHtml5, 'package.json'), 'utf8'));
+// What is there for ever in browsers' caches has another name for each version.
+const spiceFolder = `spice-html5-${version}`;
 
 // Old hashed files would be embedded too, so nothing of an earlier build may stay.
 await rm(dist, { recursive: true, force: true });
 
+const besides = `
+${'='.repeat(78)}
+@spice-project/spice-html5 ${version}, licence LGPL-3.0-or-later
+
+Used unmodified, each file for itself, in ${spiceFolder}/ beside this text; its licences are COPYING.txt and
+COPYING.LESSER.txt there. Source: npm package @spice-project/spice-html5 version ${version}.
+`;
+
 await buildSite('console', 'src', 'console');
+await copySpice();
 await buildSite('dashboard', 'src/dashboard', 'dashboard');
 
 /** Builds dist/`site` of index.html and `entry`.js and .css in `folder`. */
@@ -32,6 +45,7 @@ async function buildSite(site, folder, entry) {
     format: 'esm',
     // noVNC awaits at the top level of a module.
     target: 'es2022',
+    define: { SPICE_HTML5: JSON.stringify(spiceFolder) },
     metafile: true,
     logLevel: 'warning',
   });
@@ -51,13 +65,22 @@ async function buildSite(site, folder, entry) {
   await writeFile(join(dist, site, 'index.html'), html);
 }
 
+/** spice-html5 as it came, each file for itself: who has the page may put others in their place (LGPL 3, section 4). */
+async function copySpice() {
+  const to = join(dist, 'console/assets', spiceFolder);
+  // What loads modules for browsers without them is not needed, and not built for a page with a policy.
+  const filter = (path) => !path.includes('browser-es-module-loader');
+  await cp(join(spiceHtml5, 'src'), to, { recursive: true, filter });
+  for (const name of ['COPYING', 'COPYING.LESSER', 'README']) await cp(join(spiceHtml5, name), join(to, `${name}.txt`));
+}
+
 function builtFrom(metafile, entryPoint) {
   const found = Object.entries(metafile.outputs).find(([, output]) => output.entryPoint === entryPoint);
   return basename(found[0]);
 }
 
 async function writeLicences(site, inputs) {
-  const text = await thirdPartyText(root, inputs);
+  const text = (await thirdPartyText(root, inputs)) + (site === 'console' ? besides : '');
   const hash = createHash('sha256').update(text).digest('hex').slice(0, 8).toUpperCase();
   const name = `THIRD-PARTY-${hash}.txt`;
   await mkdir(join(dist, site, 'assets'), { recursive: true });

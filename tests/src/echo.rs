@@ -6,7 +6,7 @@ use std::io;
 use std::net::TcpListener;
 use std::thread;
 
-use portcullis::relay::handshake::{Ask, HeadTimes, read_head};
+use portcullis::relay::handshake::{Ask, HeadTimes, Opening, read_opening};
 use portcullis::relay::stream::ClientStream;
 use portcullis::relay::ws::frame::{Kind, put_header};
 use portcullis::relay::ws::{Close, Decoder, Opcode, Piece, ProtocolError, SERVER_HEADER_LEN};
@@ -39,7 +39,8 @@ pub fn start() -> u16 {
 async fn serve(stream: TcpStream) -> Option<()> {
     stream.set_nodelay(true).ok()?;
     let mut stream = ClientStream::Plain(stream);
-    let head = read_head(&mut stream, HeadTimes { first_byte: PATIENCE, head: PATIENCE }).await.ok()?;
+    let times = HeadTimes { first_byte: PATIENCE, head: PATIENCE };
+    let Ok(Opening::Head(head)) = read_opening(&mut stream, times, None).await else { return None };
     let Ok(Ask::Upgrade(upgrade, _)) = head.ask(None, &[]) else { return None };
     stream.write_all(upgrade.answer()).await.ok()?;
     let mut echo = Echo { stream, decoder: Decoder::default(), message: Vec::new() };

@@ -174,7 +174,8 @@ impl Gateway {
         self.add_instance_speaking(id, "vnc", port);
     }
 
-    fn add_instance_speaking(&self, id: &str, protocol: &str, port: u16) {
+    /// The same for a console that speaks `protocol`.
+    pub fn add_instance_speaking(&self, id: &str, protocol: &str, port: u16) {
         let body = json!({ "host": "127.0.0.1", "graphics_port": port, "graphics_protocol": protocol });
         let (status, answer) = self.api.put(&format!("/v1/instances/{id}"), &body);
         assert!(matches!(status, 200 | 201), "{status} {answer}");
@@ -204,6 +205,17 @@ impl Gateway {
     /// Opens a broker for an instance that was added.
     pub fn open_again(&self, instance_id: &str) -> Broker {
         let (status, answer) = self.api.post("/v1/brokers", &json!({ "instance_id": instance_id }));
+        assert_eq!(status, 201, "{answer}");
+        Broker::read(answer)
+    }
+
+    /// Opens a broker for an instance that was added, to which one native client may come from loopback.
+    ///
+    /// # Panics
+    /// It is refused.
+    pub fn open_native(&self, instance_id: &str) -> Broker {
+        let wish = json!({ "instance_id": instance_id, "client": "127.0.0.0/24", "native": true });
+        let (status, answer) = self.api.post("/v1/brokers", &wish);
         assert_eq!(status, 201, "{answer}");
         Broker::read(answer)
     }
@@ -274,6 +286,16 @@ impl Api {
     /// Status and body; JSON null where there is none.
     pub fn get(&self, path: &str) -> (u16, Value) {
         json_of(call(self.agent.get(self.at(path)).header("X-API-Key", &self.key).call()))
+    }
+
+    /// An answer that is text.
+    ///
+    /// # Panics
+    /// It is a refusal.
+    pub fn get_text(&self, path: &str) -> String {
+        let (status, text) = call(self.agent.get(self.at(path)).header("X-API-Key", &self.key).call());
+        assert_eq!(status, 200, "{text}");
+        text
     }
 
     /// See [`Self::get`].

@@ -34,6 +34,7 @@ pub mod tigervnc;
 pub mod tls;
 pub mod transfer;
 pub mod usage;
+pub mod viewer;
 pub mod websocket;
 pub mod wiretap;
 

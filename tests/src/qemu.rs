@@ -26,6 +26,8 @@ pub struct Machine {
     folder: PathBuf,
     /// TCP port of its VNC server, on loopback.
     pub vnc_port: u16,
+    /// TCP port of its SPICE server, on loopback; 0 where it has none.
+    pub spice_port: u16,
 }
 
 impl Machine {
@@ -63,6 +65,65 @@ impl Machine {
         Self::start_with(folder, free_vnc_port(), ",tls-creds=t0", &["-object", credentials])
     }
 
+    /// The same with a console that is shown over TLS with the certificate that is `folder`'s own, and asks for
+    /// `password` inside of it, if there is one (VeNCrypt X509Vnc, X509None).
+    ///
+    /// # Panics
+    /// It does not start.
+    pub fn start_with_certificate(folder: &Path, password: Option<&str>) -> Self {
+        let own = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate");
+        for name in ["ca-cert.pem", "server-cert.pem"] {
+            std::fs::write(folder.join(name), own.cert.pem()).expect("writes");
+        }
+        std::fs::write(folder.join("server-key.pem"), own.signing_key.serialize_pem()).expect("writes");
+        let credentials =
+            format!("tls-creds-x509,id=t0,dir={},endpoint=server,verify-peer=off", folder.display());
+        let secret = format!("secret,id=s0,data={}", password.unwrap_or_default());
+        let options = if password.is_some() { ",tls-creds=t0,password-secret=s0" } else { ",tls-creds=t0" };
+        let more = ["-object", credentials.as_str(), "-object", &secret];
+        Self::start_with(folder, free_vnc_port(), options, &more)
+    }
+
+    /// The same with SPICE too, which asks for `password`, and with a place for a USB device that a client brings.
+    /// It waits for [`Self::boot`]; what its firmware finds is in `firmware.log`.
+    ///
+    /// # Panics
+    /// It does not start.
+    pub fn start_spice(folder: &Path, password: &str) -> Self {
+        let (spice_port, log) = (free_port(10_000), folder.join("firmware.log"));
+        let secret = format!("secret,id=s1,data={password}");
+        let spice = format!("port={spice_port},addr=127.0.0.1,password-secret=s1");
+        let firmware = format!("file,id=fw,path={}", log.display());
+        #[rustfmt::skip]
+        let more = [
+            "-S", "-object", &secret, "-spice", &spice, "-device", "qemu-xhci,id=xhci",
+            "-device", "usb-tablet,bus=xhci.0", "-chardev", "spicevmc,id=ur0,name=usbredir",
+            "-device", "usb-redir,chardev=ur0,bus=xhci.0,id=urd0",
+            "-chardev", &firmware, "-device", "isa-debugcon,iobase=0x402,chardev=fw",
+        ];
+        Self { spice_port, ..Self::start_with(folder, free_vnc_port(), "", &more) }
+    }
+
+    /// Lets a machine begin that waits.
+    pub fn boot(&mut self) {
+        self.ask("cont", json!({}));
+    }
+
+    /// What its firmware said so far.
+    pub fn firmware(&self) -> String {
+        std::fs::read(self.folder.join("firmware.log"))
+            .map_or_else(|_| String::new(), |said| String::from_utf8_lossy(&said).into_owned())
+    }
+
+    /// What its human monitor answers.
+    ///
+    /// # Panics
+    /// QEMU does not answer.
+    pub fn human(&mut self, command: &str) -> String {
+        let answer = self.ask("human-monitor-command", json!({ "command-line": command }));
+        answer.as_str().unwrap_or_default().to_owned()
+    }
+
     fn start_with(folder: &Path, vnc_port: u16, vnc_options: &str, more: &[&str]) -> Self {
         let socket = folder.join("qmp");
         let display = format!("127.0.0.1:{}{vnc_options}", vnc_port - 5900);
@@ -91,8 +152,13 @@ impl Machine {
             UnixStream::connect(&socket).ok()
         });
         stream.set_read_timeout(Some(PATIENCE)).expect("an option");
-        let mut machine =
-            Self { _process: process, monitor: BufReader::new(stream), folder: folder.to_owned(), vnc_port };
+        let mut machine = Self {
+            _process: process,
+            monitor: BufReader::new(stream),
+            folder: folder.to_owned(),
+            vnc_port,
+            spice_port: 0,
+        };
         machine.line();
         machine.ask("qmp_capabilities", json!({}));
         machine
@@ -108,14 +174,14 @@ impl Machine {
         Screen::read_ppm(&std::fs::read(&path).expect("the dump"))
     }
 
-    fn ask(&mut self, command: &str, arguments: Value) {
+    fn ask(&mut self, command: &str, arguments: Value) -> Value {
         let line = json!({ "execute": command, "arguments": arguments }).to_string();
         self.monitor.get_mut().write_all(line.as_bytes()).expect("writes");
         loop {
             let answer: Value = serde_json::from_str(&self.line()).expect("JSON");
             assert!(answer.get("error").is_none(), "{command}: {answer}");
-            if answer.get("return").is_some() {
-                return;
+            if let Some(answer) = answer.get("return") {
+                return answer.clone();
             }
         }
     }
@@ -129,7 +195,12 @@ impl Machine {
 
 /// A free port that QEMU can name as a display.
 fn free_vnc_port() -> u16 {
-    let free = (5_900..10_000).rev().find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok());
+    free_port(5_900)
+}
+
+/// A free port of loopback, of the 4000 from `first` on.
+fn free_port(first: u16) -> u16 {
+    let free = (first..first + 4_000).rev().find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok());
     free.expect("a free port")
 }
 
@@ -178,6 +249,50 @@ impl Screen {
         pairs.filter(|(a, b)| a == b).count() as f64 / (self.width * self.height) as f64
     }
 
+    /// Reads a dump of X11's window (`XWDFile.h`, version 7) of 32 bits a pixel: blue, green, red, nothing.
+    ///
+    /// # Panics
+    /// It is none.
+    pub fn read_xwd(file: &[u8]) -> Self {
+        let word = |nth: usize| {
+            let bytes = file[4 * nth..].first_chunk().expect("a header");
+            u32::from_be_bytes(*bytes) as usize
+        };
+        assert_eq!((word(1), word(11)), (7, 32), "version and bits a pixel");
+        // Behind header and colours.
+        let (width, height, pixels) = (word(4), word(5), &file[word(0) + 12 * word(19)..]);
+        let rows = pixels.chunks_exact(word(12)).take(height).flat_map(|row| row.chunks_exact(4).take(width));
+        let rgb = rows.flat_map(|pixel| [pixel[2], pixel[1], pixel[0]]).collect();
+        Self { width, height, rgb }
+    }
+
+    /// The part of the same size that is most like `other`: which part of its pixels is the same, 0 to 1.
+    pub fn likeness_within(&self, other: &Self) -> f64 {
+        if other.width > self.width || other.height > self.height {
+            return 0.0;
+        }
+        let pixel = |screen: &Self, x: usize, y: usize| {
+            let at = 3 * (y * screen.width + x);
+            [screen.rgb[at], screen.rgb[at + 1], screen.rgb[at + 2]]
+        };
+        // Where something is drawn, which tells most places apart at once.
+        let ground = pixel(other, 0, 0);
+        let places = || (0..other.height).flat_map(|y| (0..other.width).map(move |x| (x, y)));
+        let marks: Vec<_> =
+            places().filter(|(x, y)| pixel(other, *x, *y) != ground).step_by(97).take(60).collect();
+        let fits = |left: usize, top: usize| {
+            let same = |(x, y): &&(usize, usize)| pixel(self, left + x, top + y) == pixel(other, *x, *y);
+            10 * marks.iter().filter(same).count() >= 9 * marks.len()
+        };
+        let corners = (0..=self.height - other.height)
+            .flat_map(|top| (0..=self.width - other.width).map(move |left| (left, top)));
+        let likeness = |(left, top): (usize, usize)| {
+            let same = places().filter(|(x, y)| pixel(self, left + x, top + y) == pixel(other, *x, *y));
+            same.count() as f64 / (other.width * other.height) as f64
+        };
+        corners.filter(|(left, top)| fits(*left, *top)).map(likeness).fold(0.0, f64::max)
+    }
+
     /// How many pixels differ from the most frequent colour: what is written on the screen.
     pub fn ink(&self) -> usize {
         let mut colours = std::collections::HashMap::new();
@@ -199,6 +314,9 @@ mod tests {
         let blank = Screen { rgb: vec![0; 12], ..screen.clone() };
         assert!((screen.likeness(&blank) - 0.75).abs() < 1e-9);
         assert!((screen.likeness(&screen) - 1.0).abs() < 1e-9);
+        let wide = Screen { width: 3, rgb: [&[9; 6], &screen.rgb[..]].concat(), height: 2 };
+        let part = Screen { width: 1, height: 1, rgb: screen.rgb[9..].to_vec() };
+        assert!((wide.likeness_within(&part) - 1.0).abs() < 1e-9);
         assert!(screen.likeness(&Screen { width: 4, height: 1, ..screen.clone() }) < 1e-9);
     }
 }

@@ -118,7 +118,10 @@ fn obfuscated(password: &str) -> Vec<u8> {
 }
 
 /// A free port of loopback from `first` on.
-fn free_port(first: u16) -> u16 {
+///
+/// # Panics
+/// There is none.
+pub fn free_port(first: u16) -> u16 {
     let mut ports = (first..first + 1_000).rev();
     ports.find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok()).expect("a free port")
 }

@@ -303,6 +303,7 @@ fn check(command: &str, said: &str) {
     match path.as_str() {
         "/metrics" => assert!(said.contains("\nportcullis_brokers{state=\"open\"} "), "{said}"),
         "/healthz" => assert_eq!(said, "ok"),
+        vv if vv.ends_with("/console.vv") => assert!(said.starts_with("[virt-viewer]\n"), "{said}"),
         "/readyz" => assert_eq!(said, "ready"),
         _ if method == "DELETE" => assert_eq!(said, "", "{command}"),
         _ => {

@@ -269,12 +269,13 @@ fn one_session_is_enough_for_run_once() {
 fn it_ends_when_its_time_is_over() {
     alone(|folder| {
         let target = echo();
-        let mut relay = Dropin::start(folder, &["--idle-timeout", "1", "6080", &target]);
+        // On a slow machine it may be over before anybody sees it listen.
+        let mut relay = Dropin::begin(folder, &mut ours(&["--idle-timeout", "1", "6080", &target]));
         assert_eq!(relay.ended().code(), Some(0));
         assert!(relay.log().contains("--idle-timeout is over"), "{}", relay.log());
 
         // A session goes on; nobody else is let in.
-        let mut relay = Dropin::start(folder, &["--timeout", "1", "6080", &target]);
+        let mut relay = Dropin::start(folder, &["--timeout", "10", "6080", &target]);
         let mut socket = enter("/", &[]).expect("a session");
         wait_for("the port to close", || (!listens(PORT)).then_some(()));
         echoes(&mut socket, b"hello");

@@ -7,8 +7,10 @@
 pub mod allocator;
 pub mod begun;
 mod bell;
+pub mod channels;
 mod free;
 pub mod passwords;
+pub mod pseudo_name;
 pub mod rate;
 pub mod refusal;
 pub mod session;
@@ -16,6 +18,7 @@ pub mod sources;
 pub mod table;
 pub mod target;
 pub mod ticket;
+pub mod viewer_file;
 pub mod web_origin;
 
 use std::net::{IpAddr, SocketAddr};
@@ -78,6 +81,8 @@ pub struct Admission {
     pub client: Option<IpNet>,
     /// Clients without a ticket are let in too. Only together with `client`.
     pub tickets_optional: bool,
+    /// Clients may look, and do nothing.
+    pub view_only: bool,
     /// How long a session waits for its client to come back.
     pub window: Duration,
 }
@@ -186,6 +191,52 @@ impl Broker {
         lock(&self.tickets).add(ticket, now, self.admission.window);
     }
 
+    /// Lets one session of a client in that shows no ticket, by its address, if it begins before `until`.
+    pub fn admit_native(&self, until: Instant) {
+        lock(&self.tickets).admit_native(until);
+    }
+
+    /// Whether a client may come, or may have come, by its address.
+    pub fn is_native(&self) -> bool {
+        lock(&self.tickets).is_native()
+    }
+
+    /// Whether a client at `client` may come in by its address.
+    pub fn awaits_native(&self, client: IpAddr, now: Instant) -> bool {
+        self.is_for(client) && lock(&self.tickets).awaits_native(client, now, self.admission.window)
+    }
+
+    fn is_for(&self, client: IpAddr) -> bool {
+        self.admission.client.is_none_or(|network| network.contains(&client))
+    }
+
+    /// Lets a connection of `client` begin to come in by its address: into the one session that may come in
+    /// so, which is that address's from then on.
+    ///
+    /// # Errors
+    /// [`Refusal::WrongSource`], [`Refusal::NoTicket`] where nobody comes in so, [`Refusal::TicketUsed`],
+    /// [`Refusal::TicketExpired`].
+    pub fn claim_native(self: &Arc<Self>, client: IpAddr, now: Instant) -> Result<Claim, Refusal> {
+        if !self.is_for(client) {
+            return Err(Refusal::WrongSource);
+        }
+        let new = || self.new_session(client, true);
+        let session = lock(&self.tickets).claim_native(client, now, self.admission.window, new)?;
+        self.used.store(true, Ordering::Relaxed);
+        Ok(Claim::new_native(self.clone(), session))
+    }
+
+    fn new_session(&self, client: IpAddr, by_address: bool) -> Result<Arc<Session>, Refusal> {
+        let id = random_hex::<8>().map_err(|_| Refusal::Unavailable)?;
+        let origin = Origin {
+            broker_id: self.id.clone(),
+            instance_id: self.instance_id.clone(),
+            protocol: self.protocol,
+            by_address,
+        };
+        Ok(Session::new(format!("s-{id}"), origin, client))
+    }
+
     /// Lets a connection of `client` begin to come in, by its ticket, or without one where that is
     /// allowed.
     ///
@@ -198,18 +249,10 @@ impl Broker {
         client: IpAddr,
         now: Instant,
     ) -> Result<Claim, Refusal> {
-        if self.admission.client.is_some_and(|network| !network.contains(&client)) {
+        if !self.is_for(client) {
             return Err(Refusal::WrongSource);
         }
-        let origin = || Origin {
-            broker_id: self.id.clone(),
-            instance_id: self.instance_id.clone(),
-            protocol: self.protocol,
-        };
-        let new = || {
-            let id = random_hex::<8>().map_err(|_| Refusal::Unavailable)?;
-            Ok(Session::new(format!("s-{id}"), origin(), client))
-        };
+        let new = || self.new_session(client, token.is_none());
         let window = self.admission.window;
         let hash = token.map(Token::hash);
         let mut tickets = lock(&self.tickets);

@@ -19,9 +19,15 @@ pub enum Refusal {
     /// No HTTP answer can tell it.
     #[error("the TLS handshake failed")]
     TlsFailed,
+    /// The client speaks a protocol that is not the console's.
+    #[error("this console speaks another protocol")]
+    OtherProtocol,
     /// A path that is no page of ours.
     #[error("there is no such page")]
     NoPage,
+    /// The client asked for a tunnel to something that is not this broker.
+    #[error("no tunnel leads there")]
+    WrongName,
     /// No ticket was shown.
     #[error("this console needs a ticket")]
     NoTicket,
@@ -89,13 +95,15 @@ pub enum Refusal {
 
 impl Refusal {
     /// All of them, for the metrics.
-    pub const ALL: [Self; 27] = [
+    pub const ALL: [Self; 29] = [
         Self::BadHandshake,
         Self::HeadTooLong,
         Self::TlsRequired,
         Self::NoTls,
         Self::TlsFailed,
+        Self::OtherProtocol,
         Self::NoPage,
+        Self::WrongName,
         Self::NoTicket,
         Self::WrongTicket,
         Self::TicketUsed,
@@ -127,7 +135,9 @@ impl Refusal {
             Self::TlsRequired => (400, "tls_required"),
             Self::NoTls => (400, "no_tls"),
             Self::TlsFailed => (400, "tls_failed"),
+            Self::OtherProtocol => (400, "other_protocol"),
             Self::NoPage => (404, "no_page"),
+            Self::WrongName => (403, "wrong_name"),
             Self::NoTicket => (401, "no_ticket"),
             Self::WrongTicket => (403, "wrong_ticket"),
             Self::TicketUsed => (403, "ticket_used"),

@@ -1,6 +1,7 @@
 //! A session: all connections that one ticket let in, and who is in now.
 
 mod all;
+mod desktop;
 mod window;
 
 use std::net::IpAddr;
@@ -10,6 +11,8 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 pub use all::{Admitted, Limits, Sessions};
+use desktop::Desktop;
+pub use desktop::OpenChannel;
 pub use window::{Size, Window};
 
 use super::bell::Bell;
@@ -29,6 +32,8 @@ pub struct Session {
     pub protocol: Protocol,
     /// Where all of its connections come from.
     pub client: IpAddr,
+    /// It was let in by that address alone, without a ticket.
+    pub by_address: bool,
     /// Payload bytes of all connections, client to target.
     pub up: AtomicU64,
     /// Payload bytes of all connections, target to client.
@@ -37,6 +42,8 @@ pub struct Session {
     pub connections: AtomicU32,
     presence: Mutex<Presence>,
     rates: OnceLock<Rates>,
+    /// In a box: only SPICE has it.
+    desktop: Option<Box<Desktop>>,
     /// Where it is a terminal.
     window: OnceLock<Arc<Window>>,
     /// Raised by each connection that replaces those before it; `KILLED` ends all.
@@ -72,23 +79,27 @@ pub struct Origin {
     pub instance_id: String,
     /// What the console speaks.
     pub protocol: Protocol,
+    /// The client showed no ticket.
+    pub by_address: bool,
 }
 
 impl Session {
     /// A session that nobody is in yet.
     pub fn new(id: String, origin: Origin, client: IpAddr) -> Arc<Self> {
-        let Origin { broker_id, instance_id, protocol } = origin;
+        let Origin { broker_id, instance_id, protocol, by_address } = origin;
         Arc::new(Self {
             id,
             broker_id,
             instance_id,
             protocol,
             client,
+            by_address,
             up: AtomicU64::new(0),
             down: AtomicU64::new(0),
             connections: AtomicU32::new(0),
             presence: Mutex::default(),
             rates: OnceLock::new(),
+            desktop: (protocol == Protocol::Spice).then(Box::default),
             window: OnceLock::new(),
             turn: Bell::new(0),
         })

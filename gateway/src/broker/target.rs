@@ -38,6 +38,11 @@ impl Protocol {
         (Self::Ikvm, "ikvm"),
     ];
 
+    /// Whether it is RFB.
+    pub const fn speaks_rfb(self) -> bool {
+        matches!(self, Self::Vnc | Self::Ikvm)
+    }
+
     /// Whether it is text, typed and shown.
     pub const fn is_terminal(self) -> bool {
         matches!(self, Self::Serial | Self::Container)

@@ -4,6 +4,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use base64::Engine;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use rand::TryRng;
 use sha2::{Digest, Sha256};
 
@@ -27,6 +29,21 @@ impl Token {
     /// Takes what a client shows. Anything may be shown; only a real ticket has the right hash.
     pub fn from_client(shown: &str) -> Self {
         Self(shown.to_owned())
+    }
+
+    /// Takes what a client shows as a password of SPICE, which has room for 60 bytes: the same bits in base64.
+    pub fn from_password(shown: &str) -> Self {
+        let bits = BASE64_URL_SAFE_NO_PAD.decode(shown).unwrap_or_default();
+        // One that is no ticket stays what it is: nobody's.
+        if bits.len() == 32 { Self(hex(&bits)) } else { Self(shown.to_owned()) }
+    }
+
+    /// The ticket as a password of SPICE, in 43 characters.
+    pub fn password(&self) -> String {
+        let bits: Vec<u8> = (0..self.0.len() / 2)
+            .filter_map(|at| u8::from_str_radix(self.0.get(2 * at..2 * at + 2)?, 16).ok())
+            .collect();
+        BASE64_URL_SAFE_NO_PAD.encode(bits)
     }
 
     /// What the store and the broker keep.
@@ -83,6 +100,22 @@ pub(super) struct Tickets {
     sweep_at: usize,
     /// One for each client address, on brokers whose tickets are optional.
     ticketless: Vec<Arc<Session>>,
+    /// In a box: few brokers have it.
+    native: Option<Box<Native>>,
+}
+
+/// The one session that may come in by its address alone.
+#[derive(Debug)]
+struct Native {
+    /// It has to begin before.
+    until: Instant,
+    session: Option<Arc<Session>>,
+}
+
+impl Native {
+    fn is_over(&self, now: Instant, window: Duration) -> bool {
+        self.session.as_ref().map_or(self.until <= now, |session| session.is_over(now, window))
+    }
 }
 
 impl Tickets {
@@ -106,7 +139,7 @@ impl Tickets {
     /// Removes a ticket. Returns whether anybody else has a ticket or a session.
     pub(super) fn withdraw(&mut self, hash: [u8; 32]) -> bool {
         self.tickets.retain(|ticket| ticket.hash != hash);
-        !self.tickets.is_empty() || !self.ticketless.is_empty()
+        !self.tickets.is_empty() || !self.ticketless.is_empty() || self.native.is_some()
     }
 
     /// Compares hashes: how far two hashes agree tells nothing about the ticket.
@@ -164,6 +197,43 @@ impl Tickets {
         Ok(session)
     }
 
+    /// From now on, one session may come in by its address, if it begins before `until`.
+    pub(super) fn admit_native(&mut self, until: Instant) {
+        self.native = Some(Box::new(Native { until, session: None }));
+    }
+
+    /// Whether one session may come in by its address, or might have.
+    pub(super) const fn is_native(&self) -> bool {
+        self.native.is_some()
+    }
+
+    /// Whether [`Self::claim_native`] would let `client` in.
+    pub(super) fn awaits_native(&self, client: IpAddr, now: Instant, window: Duration) -> bool {
+        self.native.as_deref().is_some_and(|native| {
+            !native.is_over(now, window)
+                && native.session.as_ref().is_none_or(|session| session.client == client)
+        })
+    }
+
+    /// The session that may come in by its address: a new one, or the one that `client` can come back to.
+    pub(super) fn claim_native(
+        &mut self,
+        client: IpAddr,
+        now: Instant,
+        window: Duration,
+        new: impl FnOnce() -> Result<Arc<Session>, Refusal>,
+    ) -> Result<Arc<Session>, Refusal> {
+        let native = self.native.as_deref_mut().ok_or(Refusal::NoTicket)?;
+        let session = match &native.session {
+            Some(session) => session.clone(),
+            None if native.until <= now => return Err(Refusal::TicketExpired),
+            None => new()?,
+        };
+        session.join(client, now, window)?;
+        native.session = Some(session.clone());
+        Ok(session)
+    }
+
     /// Takes back a session that never was: its ticket is fresh again.
     pub(super) fn forget(&mut self, session: &Arc<Session>) {
         for ticket in &mut self.tickets {
@@ -172,17 +242,25 @@ impl Tickets {
             }
         }
         self.ticketless.retain(|other| !Arc::ptr_eq(other, session));
+        if let Some(native) = self.native.as_deref_mut()
+            && native.session.as_ref().is_some_and(|other| Arc::ptr_eq(other, session))
+        {
+            native.session = None;
+        }
     }
 
     /// Whether no ticket lets anybody in any more.
     pub(super) fn are_over(&self, now: Instant, window: Duration) -> bool {
         self.tickets.iter().all(|ticket| ticket.is_over(now, window))
             && self.ticketless.iter().all(|session| session.is_over(now, window))
+            && self.native.as_deref().is_none_or(|native| native.is_over(now, window))
     }
 
     /// All sessions that are not over yet.
     pub(super) fn sessions(&self) -> impl Iterator<Item = &Arc<Session>> {
-        self.tickets.iter().filter_map(|ticket| ticket.session.as_ref()).chain(&self.ticketless)
+        let native = self.native.as_deref().and_then(|native| native.session.as_ref());
+        let ticketed = self.tickets.iter().filter_map(|ticket| ticket.session.as_ref());
+        ticketed.chain(&self.ticketless).chain(native)
     }
 }
 
@@ -200,17 +278,29 @@ pub struct Claim {
     session: Arc<Session>,
     /// Hash of the ticket, if one was shown.
     hash: Option<[u8; 32]>,
+    native: bool,
     entered: bool,
 }
 
 impl Claim {
     pub(super) const fn new(broker: Arc<Broker>, session: Arc<Session>, hash: Option<[u8; 32]>) -> Self {
-        Self { broker, session, hash, entered: false }
+        Self { broker, session, hash, native: false, entered: false }
+    }
+
+    /// By the rule for native clients.
+    pub(super) const fn new_native(broker: Arc<Broker>, session: Arc<Session>) -> Self {
+        Self { broker, session, hash: None, native: true, entered: false }
     }
 
     /// Hash of the ticket, if one was shown.
     pub const fn hash(&self) -> Option<[u8; 32]> {
         self.hash
+    }
+
+    /// Whether it showed a ticket, or is the one that may come in by its address: for it, and for nobody else,
+    /// the gateway uses a machine's secret.
+    pub const fn may_have_secret(&self) -> bool {
+        self.hash.is_some() || self.native
     }
 
     /// The session that the connection comes into.

@@ -49,6 +49,12 @@ pub struct Create {
     /// Whether clients need a ticket; they may do without only together with --client.
     #[arg(long)]
     tickets: Option<TicketRule>,
+    /// One native viewer is let in without a ticket, within a minute; needs --client.
+    #[arg(long, requires = "client")]
+    native: bool,
+    /// Clients may look, and do nothing.
+    #[arg(long)]
+    view_only: bool,
     /// A broker that is open already for the same is as good.
     #[arg(long)]
     reuse: bool,
@@ -60,8 +66,9 @@ pub struct Create {
 pub fn run(command: Command, client: &Client) -> Result<(), Failure> {
     match command {
         Command::Create(create) => {
-            let Create { instance_id, ttl_s, client: prefix, tickets, reuse, json } = create;
-            let wish = CreateBroker { instance_id, ttl_s, client: prefix, tickets, reuse };
+            let Create { instance_id, ttl_s, client: prefix, tickets, native, view_only, reuse, json } =
+                create;
+            let wish = CreateBroker { instance_id, ttl_s, client: prefix, tickets, native, view_only, reuse };
             let created: CreatedBroker = client.post("/v1/brokers", &wish)?;
             if json { print(&created)? } else { say(&created.console_url) }
         }

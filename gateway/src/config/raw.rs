@@ -11,6 +11,7 @@ use ipnet::IpNet;
 use portcullis_ebpf::layout::{Limit, Limits as FilterLimits};
 use serde::Deserialize;
 
+use crate::broker::channels::Channels;
 use crate::broker::session::Limits;
 use crate::broker::web_origin::{NoOrigin, WebOrigin};
 use crate::kernel::hook::Hook;
@@ -91,6 +92,7 @@ struct RawSessions {
 struct RawTargets {
     allow: Vec<IpNet>,
     secrets: Option<String>,
+    spice_channels_off: Vec<String>,
     unix_root: Option<PathBuf>,
     ca: Option<PathBuf>,
     insecure_tls: bool,
@@ -176,6 +178,7 @@ impl Raw {
             max: seconds("session.max_s", self.session.max_s, 0)?,
             bytes_per_s: rate(self.session.bytes_per_s)?,
             allow: self.targets.allow,
+            spice_channels: channels(&self.targets.spice_channels_off)?,
             inject_secrets: match self.targets.secrets.as_deref() {
                 None | Some("inject") => true,
                 Some("pass") => false,
@@ -268,6 +271,12 @@ fn origins(texts: &[String]) -> Result<Vec<WebOrigin>, ConfigError> {
         text.parse().map_err(|error: NoOrigin| wrong("allowed_origins", text, error.to_string()))
     };
     texts.iter().map(origin).collect()
+}
+
+fn channels(off: &[String]) -> Result<Channels, ConfigError> {
+    Channels::without(off).map_err(|name| {
+        wrong("targets.spice_channels_off", name, format!("some of {}", Channels::optional()))
+    })
 }
 
 /// A year: more is a mistake, and sums of times stay far from what clocks can hold.

@@ -186,10 +186,10 @@ impl Desk for ControlDesk {
     }
 
     fn refused(&self, broker: Option<Arc<Broker>>, client: IpAddr, refusal: Refusal) {
-        use Refusal::{BadHandshake, HeadTooLong, NoPage, Slow, TooMany};
+        use Refusal::{BadHandshake, HeadTooLong, NoPage, OtherProtocol, Slow, TooMany};
         // What anybody can cause without a ticket is counted in metrics; the audit log would be a way to
         // fill the disk.
-        if !matches!(refusal, BadHandshake | HeadTooLong | NoPage | Slow | TooMany) {
+        if !matches!(refusal, BadHandshake | HeadTooLong | NoPage | OtherProtocol | Slow | TooMany) {
             self.events.say(Event::refused(broker.as_deref(), client, refusal));
         }
     }

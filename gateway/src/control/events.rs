@@ -40,6 +40,9 @@ pub struct Event {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     pub client: Option<IpAddr>,
+    /// What let it in: `ticket` or `address`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub admitted_by: Option<&'static str>,
     /// Address and port of the broker.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub endpoint: Option<String>,
@@ -84,7 +87,8 @@ impl Event {
 
     /// A connection came into a session.
     pub fn session_began(session: &Session) -> Self {
-        Self::of_session("session.began", session)
+        let admitted_by = Some(if session.by_address { "address" } else { "ticket" });
+        Self { admitted_by, ..Self::of_session("session.began", session) }
     }
 
     /// A connection of a session ended.

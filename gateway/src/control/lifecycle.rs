@@ -18,7 +18,7 @@ use crate::broker::allocator::{Allocator, Lease, NoFreePort};
 use crate::broker::session::{Session, Sessions};
 use crate::broker::table::Table;
 use crate::broker::ticket::{Token, random_hex};
-use crate::broker::{Admission, Broker, BrokerState, Door, Doors, Stop};
+use crate::broker::{Admission, Broker, BrokerState, Door, Doors, Protocol, Stop};
 use crate::kernel::filter::{FilterError, Gate};
 use crate::metrics::Metrics;
 
@@ -39,6 +39,9 @@ pub struct Times {
 /// Longest time to live that a request may name.
 pub const TTL_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 
+/// A client without a ticket has so long to come, where one may.
+const NATIVE: Duration = Duration::from_secs(60);
+
 /// What is asked for.
 #[derive(Clone, Debug, Default)]
 pub struct Wish {
@@ -50,6 +53,10 @@ pub struct Wish {
     pub client: Option<IpNet>,
     /// Clients need no ticket.
     pub tickets_optional: bool,
+    /// One client without a ticket is let in by its address, soon. Only together with `client`.
+    pub native: bool,
+    /// Clients may look, and do nothing.
+    pub view_only: bool,
     /// A broker that is open already for the same is as good; it gets a further ticket.
     pub reuse: bool,
 }
@@ -80,6 +87,12 @@ pub enum OpenError {
     /// The system has no random numbers.
     #[error("no random numbers: {0}")]
     Random(#[from] std::io::Error),
+    /// Nothing of the gateway's can tell looking from doing in what this console speaks.
+    #[error("view_only is for consoles of VNC, and this one speaks {protocol}")]
+    NotForViewing {
+        /// What it speaks.
+        protocol: Protocol,
+    },
     /// The instance was changed while the broker was opened.
     #[error("the instance was changed meanwhile, ask again")]
     Changed,
@@ -176,13 +189,16 @@ impl Lifecycle {
     }
 
     fn reusable(&self, wish: &Wish) -> Option<Arc<Broker>> {
-        if !wish.reuse {
+        // Who is let in by an address is to be sure that it is the address of this wish.
+        if !wish.reuse || wish.native {
             return None;
         }
         let held = self.held();
         let mut brokers = held.of_instance(&wish.instance_id).iter();
         let same = |admission: &Admission| {
-            admission.client == wish.client && admission.tickets_optional == wish.tickets_optional
+            admission.client == wish.client
+                && admission.tickets_optional == wish.tickets_optional
+                && admission.view_only == wish.view_only
         };
         brokers.find(|broker| same(&broker.admission)).cloned()
     }
@@ -205,6 +221,18 @@ impl Lifecycle {
         Ok(Opened { broker, token, new: false, expires_at })
     }
 
+    /// A further ticket for a broker that is open. `None` where there is no such broker.
+    ///
+    /// # Errors
+    /// See [`OpenError`].
+    pub async fn ticket(self: &Arc<Self>, id: &str) -> Result<Option<Opened>, OpenError> {
+        let Some((broker, _)) = self.broker(id) else { return Ok(None) };
+        let this = self.clone();
+        // Runs to its end also when the caller goes away.
+        let work = tokio::spawn(async move { this.add_ticket(broker, &Wish::default()).await });
+        work.await.unwrap_or(Err(OpenError::Stopping)).map(Some)
+    }
+
     /// The steps: target, port, door, record, table, and the filter last, so that nothing is let in
     /// before someone answers. Leases and doors undo themselves when dropped.
     async fn open_steps(self: &Arc<Self>, wish: &Wish) -> Result<Opened, OpenError> {
@@ -212,6 +240,9 @@ impl Lifecycle {
         let opening = metrics.broker_in(BrokerState::Opening);
         let changes = self.changes.load(Ordering::SeqCst);
         let target = inventory.find(&wish.instance_id).await.inspect_err(|error| self.note(error))?;
+        if wish.view_only && !target.protocol.speaks_rfb() {
+            return Err(OpenError::NotForViewing { protocol: target.protocol });
+        }
         let (mut lease, door) = self.listen().await?;
 
         let (endpoint, now, created_at) = (lease.endpoint(), Instant::now(), WallTime::now());
@@ -223,6 +254,7 @@ impl Lifecycle {
             endpoint,
             client: wish.client,
             tickets_optional: wish.tickets_optional,
+            view_only: wish.view_only,
             created_at,
             expires_at: created_at.after(ttl),
         };
@@ -231,6 +263,9 @@ impl Lifecycle {
 
         let broker = Arc::new(self.broker_of(&row, target.clone(), now + ttl));
         broker.add_ticket(token.hash(), now + ttl, now);
+        if wish.native {
+            broker.admit_native(now + NATIVE.min(ttl));
+        }
         if let Err(error) = self.let_in(&broker).await {
             self.record_close(&broker, "not opened").await;
             return Err(error.into());
@@ -250,6 +285,7 @@ impl Lifecycle {
         let admission = Admission {
             client: row.client,
             tickets_optional: row.tickets_optional,
+            view_only: row.view_only,
             window: self.parts.times.window,
         };
         Broker::new(row.broker_id.clone(), row.endpoint, row.instance_id.clone(), target, admission, expires)

@@ -10,6 +10,9 @@ use tokio::time::timeout;
 use crate::broker::{Broker, LastRefusal, Refusal};
 use crate::web::{NO_STORE, POLICY, Page};
 
+use super::console::spice::link::{self, Reply};
+use super::sniff::Kind;
+
 /// A whole answer, ready to be written. The connection ends behind it.
 pub struct Answer {
     head: String,
@@ -58,6 +61,22 @@ impl Answer {
         Self::json(status, &serde_json::json!({ "code": code, "message": refusal.to_string() }))
     }
 
+    /// The same to a native client, in what it speaks: a reason where there is room for one.
+    pub fn refusal_to(kind: Kind, refusal: Refusal) -> Self {
+        let body = match kind {
+            Kind::Tls | Kind::Http | Kind::Connect | Kind::Other => return Self::refusal(refusal),
+            Kind::Spice => spice_refusal(refusal),
+            Kind::Rdp => X224_DISCONNECT.to_vec(),
+            Kind::Rfb => rfb_refusal(refusal),
+        };
+        Self { head: String::new(), body: body.into() }
+    }
+
+    /// These bytes, and nothing else.
+    pub fn bare(bytes: Vec<u8>) -> Self {
+        Self { head: String::new(), body: bytes.into() }
+    }
+
     /// The same with `Retry-After` (RFC 9110 section 10.2.3), in whole seconds that are enough.
     pub fn again_after(mut self, wait: Duration) -> Self {
         let seconds = enough_seconds(wait);
@@ -75,6 +94,7 @@ impl Answer {
             "graphics_protocol": broker.protocol,
             "state": "open",
             "reconnect_s": broker.admission.window.as_secs(),
+            "view_only": broker.admission.view_only,
             "last_refusal": last,
         });
         Self::json(200, &body)
@@ -119,6 +139,29 @@ impl Answer {
         };
         timeout(LINGER, drain).await?
     }
+}
+
+/// X.224's disconnect request, without a reason (ISO 8073 section 13.5; [MS-RDPBCGR] has no other word before a
+/// connection stands).
+const X224_DISCONNECT: [u8; 11] = [3, 0, 0, 11, 6, 0x80, 0, 0, 0, 0, 0];
+
+/// A link that is none. SPICE has no words for reasons.
+fn spice_refusal(refusal: Refusal) -> Vec<u8> {
+    let error = match refusal.answer().0 {
+        400..500 => link::PERMISSION_DENIED,
+        _ => link::ERROR,
+    };
+    Reply::error(error).encode()
+}
+
+/// RFB 3.3, in which the server decides on the security type, and 0 is none: a reason follows. It needs no
+/// answer to its version first (RFC 6143 section 7.1.2 and appendix A).
+fn rfb_refusal(refusal: Refusal) -> Vec<u8> {
+    let reason = refusal.to_string();
+    let mut said = b"RFB 003.003\n\0\0\0\0".to_vec();
+    said.extend((reason.len() as u32).to_be_bytes());
+    said.extend(reason.as_bytes());
+    said
 }
 
 /// `{code, message, retry_after_s}`, where the last is null when a try may help already.

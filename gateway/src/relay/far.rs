@@ -1,12 +1,17 @@
 //! The far side of a session: a target that was dialled, and authenticated to where the gateway does that.
 
+use std::io::{self, IoSlice};
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tracing::{info, warn};
 
+use crate::broker::channels::Channels;
 use crate::broker::passwords::{Passwords, Turn};
 use crate::broker::session::Session;
 use crate::broker::target::tls::{Start, Trust};
@@ -15,8 +20,11 @@ use crate::broker::{LastRefusal, Protocol, Refusal, Secret, Target};
 use crate::descriptors;
 use crate::metrics::Metrics;
 
+use super::console::spice::ticket::Own;
+use super::console::spice::{Linked, Welcome};
 use super::console::terminal::{Histories, Terminal};
 use super::console::vnc::{self, Fronted, VncError};
+use super::pipe::Leg;
 use super::socket;
 use super::target::TargetStream;
 use super::target::pty::{CommandError, Commands};
@@ -24,8 +32,71 @@ use super::target::tcp::{Destinations, DialError};
 use super::target::tls::Connector;
 use super::target::unix::Sockets;
 
-/// A target that is there; in front of one that the gateway authenticated to, what lets the client in without.
-pub type Far = Fronted<TargetStream>;
+/// A target that is there; in front of one that the gateway authenticates to, what lets the client in without.
+pub enum Far {
+    /// As it is, or behind RFB's security.
+    Fronted(Fronted<TargetStream>),
+    /// Behind SPICE's link.
+    Linked(Linked<TargetStream>),
+}
+
+/// Does the same with whatever is inside.
+macro_rules! inside {
+    ($far:expr, $inner:ident => $body:expr) => {
+        match $far {
+            Self::Fronted($inner) => $body,
+            Self::Linked($inner) => $body,
+        }
+    };
+}
+
+impl Leg for Far {
+    fn bare(&self) -> Option<&TcpStream> {
+        inside!(self, far => far.bare())
+    }
+}
+
+impl AsyncRead for Far {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, room: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        inside!(self.get_mut(), far => Pin::new(far).poll_read(cx, room))
+    }
+}
+
+impl AsyncWrite for Far {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        inside!(self.get_mut(), far => Pin::new(far).poll_write(cx, bytes))
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        parts: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        inside!(self.get_mut(), far => Pin::new(far).poll_write_vectored(cx, parts))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        inside!(self, far => far.is_write_vectored())
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        inside!(self.get_mut(), far => Pin::new(far).poll_flush(cx))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        inside!(self.get_mut(), far => Pin::new(far).poll_shutdown(cx))
+    }
+}
+
+/// For whom a target is reached.
+pub struct Guest<'a> {
+    /// The session that the connection is to come into.
+    pub session: &'a Arc<Session>,
+    /// It showed a ticket, or was awaited: the machine's secret is used for it.
+    pub trusted: bool,
+    /// It may look, and do nothing.
+    pub view_only: bool,
+}
 
 /// How targets are reached.
 pub struct Reach {
@@ -45,6 +116,8 @@ pub struct Reach {
     pub inject_secrets: bool,
     /// Those that targets refused lately.
     pub passwords: Arc<Passwords>,
+    /// The key of the gateway's links in front of SPICE, and which channels may be opened.
+    pub spice: (Own, Channels),
     /// TLS on the way to them.
     pub tls: Connector,
     /// Counts it.
@@ -79,29 +152,96 @@ const fn not_now(wait: Duration) -> Refused {
 }
 
 impl Reach {
-    /// Reaches `target` for a connection of `session`, which showed a ticket, or did not.
+    /// Reaches `target` for `guest`.
     ///
     /// # Errors
     /// [`Refusal::TargetRefused`], [`Refusal::TargetTimeout`], [`Refusal::Full`]; [`Refusal::TargetTls`] where
     /// it is to speak TLS; [`Refusal::TargetNotVnc`], [`Refusal::TargetSecurity`] and
     /// [`Refusal::TargetPassword`] where the gateway authenticates.
-    pub async fn far(&self, target: &Target, ticket: bool, session: &Arc<Session>) -> Result<Far, Refused> {
+    pub async fn far(&self, target: &Target, guest: Guest<'_>) -> Result<Far, Refused> {
+        let Guest { session, trusted, view_only } = guest;
         let broker_id = session.broker_id.as_str();
         if target.protocol.is_terminal() {
             let line = self.line(target, session).await?;
             let recorder = self.histories.join(target, session);
             let terminal = Terminal::new(line, session.window().clone(), recorder);
-            return Ok(Far::open(TargetStream::Terminal(Box::new(terminal))));
+            return Ok(Far::Fronted(Fronted::open(TargetStream::Terminal(Box::new(terminal)))));
         }
         // The secret is used for who showed a ticket, and for nobody else.
-        let inject = self.inject_secrets && ticket && speaks_rfb(target.protocol);
-        let Some(secret) = target.secret.as_ref().filter(|_| inject) else {
-            return Ok(Far::open(self.stream(target, broker_id).await?));
-        };
+        let secret = target.secret.as_ref().filter(|_| self.inject_secrets && trusted);
+        let begins_tls = target.tls.as_ref().is_some_and(|tls| tls.start == Start::Protocol);
+        match secret {
+            Some(secret) if target.protocol == Protocol::Spice => {
+                let welcome = Welcome { session: session.clone(), password: secret.reveal().to_owned() };
+                Ok(Far::Linked(self.linked(target, broker_id, Some(welcome)).await?))
+            }
+            Some(_) if target.protocol.speaks_rfb() => {
+                self.in_front(target, secret, view_only, broker_id).await
+            }
+            // The gateway has to see what is said: to who may only look, and before TLS.
+            _ if view_only || begins_tls && target.protocol.speaks_rfb() => {
+                self.in_front(target, None, view_only, broker_id).await
+            }
+            _ => Ok(Far::Fronted(Fronted::open(self.stream(target, broker_id).await?))),
+        }
+    }
+
+    /// A target of SPICE with the gateway's link in front. Without a `welcome` one is to follow.
+    ///
+    /// # Errors
+    /// [`Refusal::TargetRefused`], [`Refusal::TargetTimeout`], [`Refusal::TargetTls`], [`Refusal::Full`],
+    /// [`Refusal::Unavailable`] without random numbers.
+    pub async fn linked(
+        &self,
+        target: &Target,
+        broker_id: &str,
+        welcome: Option<Welcome>,
+    ) -> Result<Linked<TargetStream>, Refusal> {
+        let (own, allowed) = &self.spice;
+        let key = own.key().await.map_err(|error| {
+            warn!(broker_id, %error, "no key for SPICE");
+            Refusal::Unavailable
+        })?;
+        Ok(Linked::new(self.stream(target, broker_id).await?, key, *allowed, welcome))
+    }
+
+    /// The machine's password, where the gateway is to use it.
+    pub fn password(&self, target: &Target) -> String {
+        let secret = target.secret.as_ref().filter(|_| self.inject_secrets);
+        secret.map(|secret| secret.reveal().to_owned()).unwrap_or_default()
+    }
+
+    /// A target of RFB that the gateway authenticates to.
+    async fn in_front(
+        &self,
+        target: &Target,
+        secret: Option<&Secret>,
+        view_only: bool,
+        broker_id: &str,
+    ) -> Result<Far, Refused> {
         let turn = timeout(self.within, self.passwords.turn(target)).await;
         let turn = turn.map_err(|_| Refusal::TargetTimeout)?.map_err(not_now)?;
-        let stream = self.stream(target, broker_id).await?;
-        self.authenticate(stream, secret, turn, broker_id).await
+        let password = secret.map(Secret::reveal);
+        let stream = match &target.tls {
+            Some(tls) if tls.start == Start::Protocol => {
+                let mut stream = self.dial(target, broker_id).await?;
+                let begun = vnc::vencrypt::begin(&mut stream, password.is_some());
+                let begun = timeout(self.within, begun).await.map_err(|_| Refusal::TargetTimeout)?;
+                let begun = begun.map_err(|error| unauthenticated(error, None, broker_id))?;
+                let mut stream = self.encrypt(stream, target, tls, broker_id).await?;
+                let finished =
+                    timeout(self.within, vnc::vencrypt::finish(&mut stream, begun, password)).await;
+                settle(finished.map_err(|_| Refusal::TargetTimeout)?, turn, broker_id)?;
+                stream
+            }
+            _ => {
+                let mut stream = self.stream(target, broker_id).await?;
+                let done = timeout(self.within, vnc::authenticate(&mut stream, password)).await;
+                settle(done.map_err(|_| Refusal::TargetTimeout)?, turn, broker_id)?;
+                stream
+            }
+        };
+        Ok(Far::Fronted(if view_only { Fronted::for_viewing(stream) } else { Fronted::new(stream) }))
     }
 
     /// What a terminal is in front of.
@@ -174,31 +314,28 @@ impl Reach {
         let _ = socket::prepare(&stream, self.peer).and_then(|()| socket::bound_lead(&stream, round_trip));
         Ok(stream)
     }
+}
 
-    async fn authenticate(
-        &self,
-        mut stream: TargetStream,
-        secret: &Secret,
-        turn: Turn,
-        broker_id: &str,
-    ) -> Result<Far, Refused> {
-        let authenticated = vnc::authenticate(&mut stream, Some(secret.reveal()));
-        let authenticated = timeout(self.within, authenticated).await.map_err(|_| Refusal::TargetTimeout)?;
-        let Err(error) = authenticated else {
+/// What became of a password is kept for the next.
+fn settle(outcome: Result<(), VncError>, turn: Turn, broker_id: &str) -> Result<(), Refused> {
+    match outcome {
+        Ok(()) => {
             turn.accepted();
-            return Ok(Far::new(stream));
-        };
-        info!(broker_id, %error, "target not authenticated to");
-        Err(match error {
-            VncError::NotRfb => Refusal::TargetNotVnc.into(),
-            VncError::Refused { .. } | VncError::Unsupported { .. } => Refusal::TargetSecurity.into(),
-            VncError::PasswordNeeded => Refusal::TargetPassword.into(),
-            VncError::WrongPassword => not_now(turn.refused()),
-            VncError::Io(_) => Refusal::TargetRefused.into(),
-        })
+            Ok(())
+        }
+        Err(error) => Err(unauthenticated(error, Some(turn), broker_id)),
     }
 }
 
-const fn speaks_rfb(protocol: Protocol) -> bool {
-    matches!(protocol, Protocol::Vnc | Protocol::Ikvm)
+fn unauthenticated(error: VncError, turn: Option<Turn>, broker_id: &str) -> Refused {
+    info!(broker_id, %error, "target not authenticated to");
+    match (error, turn) {
+        (VncError::NotRfb, _) => Refusal::TargetNotVnc.into(),
+        (VncError::WrongPassword, Some(turn)) => not_now(turn.refused()),
+        (VncError::WrongPassword | VncError::PasswordNeeded, _) => Refusal::TargetPassword.into(),
+        (VncError::Io(_), _) => Refusal::TargetRefused.into(),
+        (VncError::Refused { .. } | VncError::Unsupported { .. } | VncError::NoCertificate { .. }, _) => {
+            Refusal::TargetSecurity.into()
+        }
+    }
 }

@@ -22,6 +22,7 @@ use crate::broker::ticket::Token;
 use crate::broker::web_origin::WebOrigin;
 
 use super::forwarded::Proxies;
+use super::sniff::{Kind, sniff};
 use super::stream::{ClientStream, TLS_FIRST_BYTE};
 
 /// Longest head of a request, in bytes.
@@ -67,26 +68,94 @@ impl From<Refusal> for NoHead {
     }
 }
 
-/// Reads a request's head of at most [`HEAD_MAX`] bytes.
-///
-/// # Errors
-/// [`Refusal::Slow`] past a deadline, [`Refusal::HeadTooLong`], [`Refusal::BadHandshake`] for
-/// anything but a GET request of HTTP/1.1, [`Refusal::NoTls`] where it is TLS instead.
-pub async fn read_head(stream: &mut ClientStream, times: HeadTimes) -> Result<Head, NoHead> {
-    timeout(times.first_byte, stream.readable()).await.map_err(|_| Refusal::Slow)??;
-    timeout(times.head, read_all(stream)).await.map_err(|_| Refusal::Slow)?
+/// How a client begins.
+#[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "it is there for a moment, and a box would be one more for each client"
+)]
+pub enum Opening {
+    /// With a request's head.
+    Head(Head),
+    /// With something else: these bytes are all that was read of it.
+    Native(Kind, Vec<u8>),
+    /// With the wish for a tunnel to this name, without its port (RFC 9110 section 9.3.6).
+    Connect(String),
+    /// Not at all: it waits for the console to speak.
+    Quiet,
 }
 
-async fn read_all(stream: &mut ClientStream) -> Result<Head, NoHead> {
+/// Reads what tells what a client is; of a request, all of the head, which has at most [`HEAD_MAX`] bytes.
+///
+/// # Errors
+/// [`Refusal::Slow`] past a deadline, [`Refusal::HeadTooLong`], [`Refusal::BadHandshake`] for a request that is
+/// not a GET of HTTP/1.1, and for what is of no known kind unless clients may be quiet here, [`Refusal::NoTls`]
+/// where it is TLS instead.
+pub async fn read_opening(
+    stream: &mut ClientStream,
+    times: HeadTimes,
+    quiet: Option<Duration>,
+) -> Result<Opening, NoHead> {
     let mut bytes = Vec::with_capacity(1024);
+    // By reading, not by waiting until it can be read: what was just accepted is taken for readable.
+    match timeout(quiet.unwrap_or(times.first_byte), stream.read_buf(&mut bytes)).await {
+        Ok(Ok(1..)) => {}
+        Ok(_) => return Err(NoHead::Gone),
+        Err(_) if quiet.is_some() => return Ok(Opening::Quiet),
+        Err(_) => return Err(Refusal::Slow.into()),
+    }
+    timeout(times.head, read_on(stream, bytes, quiet)).await.map_err(|_| Refusal::Slow)?
+}
+
+async fn read_on(
+    stream: &mut ClientStream,
+    mut bytes: Vec<u8>,
+    quiet: Option<Duration>,
+) -> Result<Opening, NoHead> {
     loop {
-        if stream.read_buf(&mut bytes).await? == 0 {
+        let kind = sniff(&bytes);
+        match kind {
+            None => {}
+            Some(Kind::Tls) => return Err(Refusal::NoTls.into()),
+            Some(Kind::Http) => {
+                if let Some(head) = Head::parse(&bytes)? {
+                    return Ok(Opening::Head(head));
+                }
+            }
+            Some(Kind::Connect) => match connect(&bytes)? {
+                Some(name) => return Ok(Opening::Connect(name)),
+                None if bytes.len() < HEAD_MAX => {}
+                None => return Err(Refusal::HeadTooLong.into()),
+            },
+            Some(Kind::Other) if quiet.is_none() => return Err(Refusal::BadHandshake.into()),
+            Some(kind) => return Ok(Opening::Native(kind, bytes)),
+        }
+        let read = match quiet.filter(|_| kind.is_none()) {
+            None => stream.read_buf(&mut bytes).await?,
+            Some(quiet) => match timeout(quiet, stream.read_buf(&mut bytes)).await {
+                Ok(read) => read?,
+                // Who typed a key before the console spoke types no more of what would tell.
+                Err(_) => return Ok(Opening::Native(Kind::Other, bytes)),
+            },
+        };
+        if read == 0 {
             return Err(NoHead::Gone);
         }
-        if let Some(head) = Head::parse(&bytes)? {
-            return Ok(head);
-        }
     }
+}
+
+/// The name that a request for a tunnel asks for, once all of its head has come. Viewers of SPICE send it in
+/// HTTP/1.0, and wait for the answer.
+fn connect(bytes: &[u8]) -> Result<Option<String>, Refusal> {
+    let mut headers = [httparse::EMPTY_HEADER; 64];
+    let mut request = httparse::Request::new(&mut headers);
+    match request.parse(bytes) {
+        Ok(httparse::Status::Complete(len)) if len == bytes.len() => {}
+        Ok(httparse::Status::Partial) => return Ok(None),
+        Ok(httparse::Status::Complete(_)) | Err(_) => return Err(Refusal::BadHandshake),
+    }
+    let authority = request.path.ok_or(Refusal::BadHandshake)?;
+    Ok(Some(authority.rsplit_once(':').map_or(authority, |(name, _)| name).to_owned()))
 }
 
 /// What a client asks for.
@@ -96,6 +165,8 @@ pub enum Ask {
     Upgrade(Upgrade, Option<Token>),
     /// Whether a ticket would be let in.
     Status(Option<Token>),
+    /// A file for a native viewer, with its ticket.
+    ViewerFile(Option<Token>),
     /// A page, by its path.
     Page(String),
 }
@@ -115,7 +186,7 @@ impl Head {
     /// Reads a head that `bytes` begin with; `None` while it is not whole.
     ///
     /// # Errors
-    /// [`Refusal::HeadTooLong`], [`Refusal::BadHandshake`], [`Refusal::NoTls`]; see [`read_head`].
+    /// [`Refusal::HeadTooLong`], [`Refusal::BadHandshake`], [`Refusal::NoTls`]; see [`read_opening`].
     pub fn parse(bytes: &[u8]) -> Result<Option<Self>, Refusal> {
         match Request::try_parse(bytes) {
             Ok(Some((len, request))) => Ok(Some(Self { request, rest: bytes[len..].to_vec() })),
@@ -137,6 +208,7 @@ impl Head {
         }
         match self.request.uri().path() {
             "/status" | "/resize" => Ok(Ask::Status(self.token(broker_id, allowed)?)),
+            "/console.vv" => Ok(Ask::ViewerFile(self.token(broker_id, allowed)?)),
             path => Ok(Ask::Page(path.to_owned())),
         }
     }
@@ -355,6 +427,20 @@ mod tests {
         ] {
             let refusal = head(&format!("GET / HTTP/1.1\r\nHost: x\r\n{headers}\r\n")).ask(None, &[]).err();
             assert_eq!(refusal, Some(Refusal::BadHandshake), "{headers}");
+        }
+    }
+
+    #[test]
+    fn a_tunnel_is_asked_for_by_name() {
+        let head = "CONNECT b-1.ab.portcullis.invalid:13452 HTTP/1.0\r\nHost: b-1.ab.portcullis.invalid:13452\r\n\
+            Proxy-Connection: keep-alive\r\nUser-Agent: GLib/2.74\r\n\r\n";
+        for len in 8..head.len() {
+            assert_eq!(connect(&head.as_bytes()[..len]), Ok(None), "{len}");
+        }
+        assert_eq!(connect(head.as_bytes()), Ok(Some("b-1.ab.portcullis.invalid".into())));
+        assert_eq!(connect(b"CONNECT name HTTP/1.1\r\n\r\n"), Ok(Some("name".into())));
+        for bad in ["CONNECT  HTTP/1.1\r\n\r\n", "CONNECT x:1\r\n\r\n", "CONNECT x:1 HTTP/1.1\r\n\r\nmore"] {
+            assert_eq!(connect(bad.as_bytes()), Err(Refusal::BadHandshake), "{bad}");
         }
     }
 

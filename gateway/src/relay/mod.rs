@@ -3,6 +3,7 @@
 //! Each core has a thread with a runtime of its own (`core`); an accepted connection stays there.
 
 pub mod answer;
+mod bare;
 mod buffer;
 pub mod console;
 pub mod core;
@@ -18,6 +19,7 @@ mod pool;
 pub mod pulse;
 pub mod pump;
 pub mod session;
+pub mod sniff;
 pub mod socket;
 pub mod stream;
 pub mod target;

@@ -58,16 +58,16 @@ pub enum RelayError {
 
 impl RelayError {
     /// What stands in front of a target may find that it was the client.
-    fn of_target(error: io::Error) -> Self {
+    pub(super) fn of_target(error: io::Error) -> Self {
         error.downcast().map_or_else(Self::Target, Self::Protocol)
     }
 }
 
 /// Time to say farewell in: finish the frame under way, send a close frame, wait for the answer.
-const FAREWELL: Duration = Duration::from_secs(3);
+pub(super) const FAREWELL: Duration = Duration::from_secs(3);
 
 /// Bytes that a session may move in one turn before the others of its core have theirs.
-const TURN: usize = 1024 * 1024;
+pub(super) const TURN: usize = 1024 * 1024;
 
 /// All that a session is while it runs: two connections, and the place in both streams. Nothing else has to
 /// be kept to go on with it elsewhere.
@@ -319,7 +319,7 @@ impl<C: Leg, T: Leg> Pump<C, T> {
 }
 
 /// Pending where a turn is over; the next one comes by itself.
-fn poll_turn(left: usize, cx: &Context<'_>) -> Poll<()> {
+pub(super) fn poll_turn(left: usize, cx: &Context<'_>) -> Poll<()> {
     if left > 0 {
         return Poll::Ready(());
     }
@@ -330,7 +330,7 @@ fn poll_turn(left: usize, cx: &Context<'_>) -> Poll<()> {
 /// How many bytes the next read of a direction may bring: twice as many after one that brought all it could,
 /// half after one that brought little, and no more than [`STRIDE_LONG`] behind one that has to wait: thousands
 /// of slow sessions are not to hold much each, and what their users see is to be fresh.
-struct Stride(usize);
+pub(super) struct Stride(pub(super) usize);
 
 /// From here on it pays to set a pipe up.
 const STRIDE_LONG: usize = 64 * 1024;
@@ -342,7 +342,7 @@ impl Default for Stride {
 }
 
 impl Stride {
-    fn took(&mut self, len: usize) {
+    pub(super) fn took(&mut self, len: usize) {
         if len >= self.0 {
             self.0 = (2 * self.0).min(READ_MAX);
         } else if len < self.0 / 4 {
@@ -351,7 +351,7 @@ impl Stride {
     }
 
     /// What was read has to wait.
-    fn waits(&mut self) {
+    pub(super) fn waits(&mut self) {
         self.0 = self.0.min(STRIDE_LONG);
     }
 

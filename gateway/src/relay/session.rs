@@ -5,7 +5,7 @@ use std::cell::Cell;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU64;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -19,22 +19,27 @@ use crate::broker::session::{Admitted, Connection, Sessions};
 use crate::broker::sources::Sources;
 use crate::broker::table::Table;
 use crate::broker::ticket::{Claim, Token};
+use crate::broker::viewer_file::{CONTENT_TYPE, Viewer};
 use crate::broker::web_origin::WebOrigin;
-use crate::broker::{Broker, Desk, Refusal, Stop, canonical};
+use crate::broker::{Broker, Desk, Protocol, Refusal, Stop, Target, canonical};
 use crate::descriptors;
 use crate::metrics::Metrics;
-use crate::web::{self, Site};
+use crate::web::{self, NO_STORE, Site};
 
 use super::answer::Answer;
+use super::bare::BarePump;
 use super::core::{Live, Vital};
-use super::far::{Far, Reach, Refused};
+use super::far::{Far, Guest, Reach, Refused};
 use super::forwarded::{Proxies, take_header};
-use super::handshake::{Ask, HeadTimes, NoHead, Upgrade, read_head};
+use super::handshake::{Ask, Head, HeadTimes, NoHead, Opening, Upgrade, read_opening};
 use super::pulse::{Pace, Pulse};
 use super::pump::{End, Pump, RelayError};
-use super::stream::{self, ClientStream, NoStream, Tls};
+use super::sniff::Kind;
+use super::stream::{self, ClientStream, NoStream, Patience, Tls};
 use super::traffic::Traffic;
 use super::ws::{Close, CloseCode};
+
+mod spice;
 
 /// What every session needs; one value for all cores.
 pub struct Shared {
@@ -52,6 +57,8 @@ pub struct Shared {
     pub tls: Tls,
     /// Deadlines of the request.
     pub head: HeadTimes,
+    /// Files for native viewers, and how those name a broker to a proxy.
+    pub viewer: Arc<Viewer>,
     /// Whose pages may show a ticket in a cookie, beside the own ones.
     pub allowed_origins: Vec<WebOrigin>,
     /// Who is believed whom they speak for.
@@ -85,17 +92,29 @@ pub async fn serve(
     }
 }
 
+/// Resolves when the gateway stops. Of one type, however often a client begins anew.
+type Stopping<'a> = Pin<&'a mut dyn Future<Output = ()>>;
+
 /// A connection of which nothing is known yet.
 struct Arrival {
     stream: TcpStream,
     client: SocketAddr,
 }
 
-/// A client that may send its request: plain, or by TLS.
+/// A client that may say what it wants: plain, or by TLS.
 struct Caller {
     stream: ClientStream,
     client: SocketAddr,
+    /// For so long it may be quiet, where a native client may come.
+    quiet: Option<Duration>,
+    /// What it speaks, as far as is known.
+    speaks: Kind,
+    /// It is in a tunnel that it asked for.
+    tunnelled: bool,
 }
+
+/// Who says nothing for so long waits for the console to speak first.
+const QUIET: Duration = Duration::from_millis(300);
 
 /// Why a connection does not become a session.
 enum Otherwise {
@@ -103,6 +122,8 @@ enum Otherwise {
     Refused(Refused),
     /// It asked for something else, and gets it.
     Answered(Answer),
+    /// It is to have its tunnel, and begins anew in it.
+    Tunnel,
     /// It left.
     Gone,
 }
@@ -157,22 +178,54 @@ impl Arrival {
         } else {
             shared.sources.handshake(client.ip())
         };
-        let received = match &handshake {
-            Ok(_) => stream::receive(stream, &shared.tls, shared.head.first_byte, &mut stopping).await,
-            Err(refusal) => Err(NoStream::Refused(*refusal, Some(stream))),
-        };
-        match received {
-            Ok(stream) => Caller { stream, client }.admit(broker, shared, stopping).await,
-            Err(NoStream::Gone) => None,
-            Err(NoStream::Refused(refusal, plain)) => {
-                refused(refusal, broker, client, shared);
-                if let Some(mut plain) = plain {
-                    Answer::refusal(refusal).send(&mut plain).await;
-                }
-                None
-            }
+        let awaits_native =
+            broker.as_ref().is_some_and(|broker| broker.awaits_native(client.ip(), Instant::now()));
+        let quiet = awaits_native.then_some(QUIET);
+        match &handshake {
+            Ok(_) => Self { stream, client }.receive(broker, quiet, false, shared, stopping).await,
+            Err(refusal) => refuse(*refusal, broker, client, Some(stream), shared).await,
         }
     }
+
+    /// TLS, where it is spoken, and the rest of the way in.
+    async fn receive(
+        self,
+        broker: Option<Arc<Broker>>,
+        mut quiet: Option<Duration>,
+        tunnelled: bool,
+        shared: &Shared,
+        mut stopping: Stopping<'_>,
+    ) -> Option<Connected> {
+        let Self { stream, client } = self;
+        let patience = Patience { first_byte: shared.head.first_byte, quiet };
+        match stream::receive(stream, &shared.tls, patience, &mut stopping).await {
+            Ok(stream) => {
+                if !stream.is_tls() && matches!(shared.tls, Tls::Optional(_)) {
+                    // It was waited for already, and spoke or did not.
+                    quiet = quiet.map(|_| Duration::ZERO);
+                }
+                let caller = Caller { stream, client, quiet, speaks: Kind::Http, tunnelled };
+                caller.admit(broker, shared, stopping).await
+            }
+            Err(NoStream::Gone) => None,
+            Err(NoStream::Refused(refusal, plain)) => refuse(refusal, broker, client, plain, shared).await,
+        }
+    }
+}
+
+/// Tells a client why it is not let in, where it can be told.
+async fn refuse(
+    refusal: Refusal,
+    broker: Option<Arc<Broker>>,
+    client: SocketAddr,
+    plain: Option<TcpStream>,
+    shared: &Shared,
+) -> Option<Connected> {
+    refused(refusal, broker, client, shared);
+    if let Some(mut plain) = plain {
+        Answer::refusal(refusal).send(&mut plain).await;
+    }
+    None
 }
 
 /// Whom a proxy says that it speaks for, before anything else is said.
@@ -196,11 +249,11 @@ impl Caller {
         mut self,
         broker: Option<Arc<Broker>>,
         shared: &Shared,
-        stopping: impl Future<Output = ()>,
+        mut stopping: Stopping<'_>,
     ) -> Option<Connected> {
         let asked = tokio::select! {
             asked = self.ask(broker.as_ref(), shared) => asked,
-            () = stopping => Err(Refusal::Stopping.into()),
+            () = &mut stopping => Err(Refusal::Stopping.into()),
         };
         match asked {
             Ok(reached) => reached.accept(self, shared).await,
@@ -210,19 +263,69 @@ impl Caller {
             }
             Err(Otherwise::Refused(Refused { why, again_after })) => {
                 refused(why, broker, self.client, shared);
-                let mut answer = Answer::refusal(why);
+                let mut answer = Answer::refusal_to(self.speaks, why);
                 if let Some(wait) = again_after {
                     answer = answer.again_after(wait);
                 }
                 answer.send(&mut self.stream).await;
                 None
             }
+            Err(Otherwise::Tunnel) => Box::pin(self.tunnel(broker, shared, stopping)).await,
             Err(Otherwise::Gone) => None,
         }
     }
 
+    /// Answers a request for a tunnel, and takes the client at its word again: what it speaks behind it, by TLS or
+    /// not, is what it would have spoken without.
+    async fn tunnel(
+        mut self,
+        broker: Option<Arc<Broker>>,
+        shared: &Shared,
+        stopping: Stopping<'_>,
+    ) -> Option<Connected> {
+        let answered = async {
+            self.stream.write_all(b"HTTP/1.1 200 Connection established\r\n\r\n").await?;
+            self.stream.flush().await
+        };
+        answered.await.ok()?;
+        let Self { stream, client, quiet, .. } = self;
+        let ClientStream::Plain(stream) = stream else {
+            // TLS in TLS would be of no use to anybody.
+            return Self { stream, client, quiet, speaks: Kind::Http, tunnelled: true }
+                .admit(broker, shared, stopping)
+                .await;
+        };
+        let arrival = Arrival { stream, client };
+        arrival.receive(broker, quiet, true, shared, stopping).await
+    }
+
     async fn ask(&mut self, broker: Option<&Arc<Broker>>, shared: &Shared) -> Result<Reached, Otherwise> {
-        let head = read_head(&mut self.stream, shared.head).await?;
+        match read_opening(&mut self.stream, shared.head, self.quiet).await? {
+            Opening::Head(head) => self.ask_by_http(head, broker, shared).await,
+            Opening::Native(kind, early) => {
+                self.speaks = kind;
+                self.ask_natively(early, broker.ok_or(Refusal::NoBroker)?, shared).await
+            }
+            Opening::Connect(name) => {
+                let broker = broker.ok_or(Refusal::NoBroker)?;
+                // It only selects, and there is nothing to select in a tunnel.
+                let is_ours = shared.viewer.names.is(&name, &broker.id) && !self.tunnelled;
+                Err(if is_ours { Otherwise::Tunnel } else { Refusal::WrongName.into() })
+            }
+            Opening::Quiet => {
+                let broker = broker.ok_or(Refusal::NoBroker)?;
+                self.speaks = server_first(broker.protocol).ok_or(Refusal::Slow)?;
+                self.ask_natively(Vec::new(), broker, shared).await
+            }
+        }
+    }
+
+    async fn ask_by_http(
+        &mut self,
+        head: Head,
+        broker: Option<&Arc<Broker>>,
+        shared: &Shared,
+    ) -> Result<Reached, Otherwise> {
         if shared.proxies.has(self.client.ip())
             && let Some(client) = head.forwarded(&shared.proxies)
         {
@@ -232,6 +335,7 @@ impl Caller {
             match head.ask(broker.map(|broker| broker.id.as_str()), &shared.allowed_origins)? {
                 Ask::Upgrade(upgrade, token) => (Some(upgrade), token),
                 Ask::Status(token) => (None, token),
+                Ask::ViewerFile(token) => return Err(self.viewer_file(broker, token, shared)?),
                 Ask::Page(path) => {
                     let page = web::page(Site::Console, &path).ok_or(Refusal::NoPage)?;
                     let policy = web::policy(broker.map(|broker| broker.protocol));
@@ -247,7 +351,36 @@ impl Caller {
             // To ask is not to use: the claim is given back.
             return Err(Otherwise::Answered(Answer::status(broker)));
         };
-        let upgraded = Upgraded { broker: broker.clone(), claim, upgrade, early: head.rest };
+        let welcome = Welcome {
+            broker: broker.clone(),
+            claim,
+            upgrade: Some(upgrade),
+            early: head.rest,
+            dialled: None,
+        };
+        self.reach(welcome, shared).await
+    }
+
+    /// Without a ticket, by its address, where the broker lets one client in so.
+    async fn ask_natively(
+        &mut self,
+        early: Vec<u8>,
+        broker: &Arc<Broker>,
+        shared: &Shared,
+    ) -> Result<Reached, Otherwise> {
+        if !is_spoken(self.speaks, broker.protocol) {
+            return Err(Refusal::OtherProtocol.into());
+        }
+        if self.speaks == Kind::Spice && self.shows_ticket_later(shared) {
+            return self.ask_by_link(early, broker, shared).await;
+        }
+        let claim = broker.claim_native(self.client.ip(), Instant::now())?;
+        let welcome = Welcome { broker: broker.clone(), claim, upgrade: None, early, dialled: None };
+        self.reach(welcome, shared).await
+    }
+
+    async fn reach(&mut self, welcome: Welcome, shared: &Shared) -> Result<Reached, Otherwise> {
+        let broker = welcome.broker.clone();
         // A broker that is closed, or whose machine is deleted, must not show anything any more.
         let reached = tokio::select! {
             biased;
@@ -256,11 +389,25 @@ impl Caller {
                 _ => Refusal::NoBroker,
             }
             .into()),
-            reached = upgraded.reach(&mut self.stream, shared) => reached,
+            reached = welcome.reach(&mut self.stream, shared) => reached,
         };
         // Only what became of a good ticket is worth telling its holder afterwards.
         broker.note_refusal(reached.as_ref().err().map(|refused| refused.noted(Instant::now())));
         Ok(reached?)
+    }
+
+    /// A file for a native viewer, with the ticket that was shown: what a viewer opens by it is the same session.
+    fn viewer_file(
+        &self,
+        broker: Option<&Arc<Broker>>,
+        token: Option<Token>,
+        shared: &Shared,
+    ) -> Result<Otherwise, Refusal> {
+        let broker = broker.ok_or(Refusal::NoBroker)?;
+        drop(self.claim(broker, token.as_ref(), shared)?);
+        let token = token.ok_or(Refusal::NoTicket)?;
+        let file = shared.viewer.file(broker, &token, false).map_err(|_| Refusal::NoPage)?;
+        Ok(Otherwise::Answered(Answer::new(200, CONTENT_TYPE, NO_STORE, file.into_bytes().into())))
     }
 
     fn claim(&self, broker: &Arc<Broker>, token: Option<&Token>, shared: &Shared) -> Result<Claim, Refusal> {
@@ -274,6 +421,26 @@ impl Caller {
     }
 }
 
+/// What a client speaks that waits for such a console to speak first. `None` where none does.
+const fn server_first(protocol: Protocol) -> Option<Kind> {
+    match protocol {
+        Protocol::Vnc | Protocol::Ikvm => Some(Kind::Rfb),
+        Protocol::Serial | Protocol::Container => Some(Kind::Other),
+        Protocol::Spice | Protocol::Rdp => None,
+    }
+}
+
+/// Whether a native client that begins so may be one of such a console. What is typed into a serial line may be
+/// anything.
+const fn is_spoken(kind: Kind, protocol: Protocol) -> bool {
+    match protocol {
+        Protocol::Vnc | Protocol::Ikvm => matches!(kind, Kind::Rfb),
+        Protocol::Spice => matches!(kind, Kind::Spice),
+        Protocol::Rdp => matches!(kind, Kind::Rdp),
+        Protocol::Serial | Protocol::Container => matches!(kind, Kind::Other),
+    }
+}
+
 fn refused(refusal: Refusal, broker: Option<Arc<Broker>>, client: SocketAddr, shared: &Shared) {
     shared.metrics.refused(refusal);
     let broker_id = broker.as_ref().map_or("-", |broker| &broker.id);
@@ -281,24 +448,38 @@ fn refused(refusal: Refusal, broker: Option<Arc<Broker>>, client: SocketAddr, sh
     shared.desk.refused(broker, client.ip(), refusal);
 }
 
-/// A good handshake with a good ticket.
-struct Upgraded {
+/// A client that may come in.
+struct Welcome {
     broker: Arc<Broker>,
     claim: Claim,
-    upgrade: Upgrade,
+    /// To a WebSocket; none for a native client.
+    upgrade: Option<Upgrade>,
     early: Vec<u8>,
+    /// Where its ticket came by way of the target, that is dialled already.
+    dialled: Option<(Target, Far)>,
 }
 
-impl Upgraded {
+impl Welcome {
     /// Resolves the instance once more, dials it, and records the session. Dropped at any point before
     /// that, the ticket is as it was.
     async fn reach(self, client: &mut ClientStream, shared: &Shared) -> Result<Reached, Refused> {
-        let Self { broker, claim, upgrade, early } = self;
+        let Self { broker, claim, upgrade, early, dialled } = self;
         let admitted = shared.sessions.admit(claim.session())?;
         let unanswered = |_| Refusal::Unavailable;
-        let target =
-            timeout(shared.answer, shared.desk.resolve(broker.clone())).await.map_err(unanswered)??;
-        let far = shared.reach.far(&target, claim.hash().is_some(), claim.session()).await?;
+        let (target, far) = match dialled {
+            Some(dialled) => dialled,
+            None => {
+                let resolved = timeout(shared.answer, shared.desk.resolve(broker.clone())).await;
+                let target = resolved.map_err(unanswered)??;
+                let guest = Guest {
+                    session: claim.session(),
+                    trusted: claim.may_have_secret(),
+                    view_only: broker.admission.view_only,
+                };
+                let far = shared.reach.far(&target, guest).await?;
+                (target, far)
+            }
+        };
         // What moved while it was dialled is somebody else's screen by now; who left meanwhile keeps a
         // ticket that is as good as before.
         if broker.target() != target {
@@ -320,25 +501,28 @@ struct Reached {
     connection: Connection,
     admitted: Admitted,
     far: Far,
-    upgrade: Upgrade,
+    upgrade: Option<Upgrade>,
     early: Vec<u8>,
 }
 
 impl Reached {
-    async fn accept(self, Caller { mut stream, client }: Caller, shared: &Shared) -> Option<Connected> {
+    async fn accept(self, Caller { mut stream, client, .. }: Caller, shared: &Shared) -> Option<Connected> {
         let Self { broker, connection, admitted, far, upgrade, early } = self;
         if connection.is_first() {
             shared.metrics.session_began(connection.session().protocol);
         }
-        let answered = async {
-            stream.write_all(upgrade.answer()).await?;
-            stream.flush().await
-        };
-        if answered.await.is_err() {
-            ended(connection, CLIENT_GONE, shared);
-            return None;
+        if let Some(upgrade) = &upgrade {
+            let answered = async {
+                stream.write_all(upgrade.answer()).await?;
+                stream.flush().await
+            };
+            if answered.await.is_err() {
+                ended(connection, CLIENT_GONE, shared);
+                return None;
+            }
         }
-        Some(Connected { broker, connection, admitted, stream, far, client, early })
+        let framed = upgrade.is_some();
+        Some(Connected { broker, connection, admitted, stream, far, client, framed, early })
     }
 }
 
@@ -351,7 +535,15 @@ struct Connected {
     stream: ClientStream,
     far: Far,
     client: SocketAddr,
+    /// It speaks WebSocket.
+    framed: bool,
     early: Vec<u8>,
+}
+
+/// What moves the bytes of a connection.
+enum Mover {
+    Framed(Pump<ClientStream, Far>),
+    Bare(BarePump<ClientStream, Far>),
 }
 
 impl Connected {
@@ -370,7 +562,12 @@ impl Connected {
             "session begins"
         );
         let began = Instant::now();
-        let mut pump = Pump::new(self.stream, self.far, &self.early);
+        let mut mover = if self.framed {
+            Mover::Framed(Pump::new(self.stream, self.far, &self.early))
+        } else {
+            vital.traffic.up.add(self.early.len());
+            Mover::Bare(BarePump::new(self.stream, self.far, &self.early))
+        };
         async move {
             let stopped = Cell::new(None);
             let end = {
@@ -382,7 +579,10 @@ impl Connected {
                     stopped.set(Some(why));
                     farewell(why)
                 });
-                pump.run(&vital.pulse, &vital.traffic, stop).await
+                match &mut mover {
+                    Mover::Framed(pump) => pump.run(&vital.pulse, &vital.traffic, stop).await,
+                    Mover::Bare(pump) => pump.run(&vital.pulse, &vital.traffic, stop).await,
+                }
             };
             drop(counted);
             let name = end_name(&end, stopped.get());

@@ -53,6 +53,16 @@ pub enum ClientStream {
     Tls(Box<TlsStream<TcpStream>>),
 }
 
+/// How long a client may say nothing at first.
+#[derive(Clone, Copy, Debug)]
+pub struct Patience {
+    /// Longest wait for its first byte.
+    pub first_byte: Duration,
+    /// One that said nothing for so long waits for the console to speak. `None` where the console speaks to
+    /// nobody so.
+    pub quiet: Option<Duration>,
+}
+
 /// Why there is no stream to read a request from.
 pub enum NoStream {
     /// The client left, or its connection broke.
@@ -61,8 +71,9 @@ pub enum NoStream {
     Refused(Refusal, Option<TcpStream>),
 }
 
-/// What a client sends in, after its TLS handshake if it wants one. Its first byte has to come within
-/// `first_byte`, and all of it before `stopping` resolves. With [`Tls::Off`] nothing is waited for.
+/// What a client sends in, after its TLS handshake if it wants one. Its first byte has to come in time, and all
+/// of it before `stopping` resolves. With [`Tls::Off`] nothing is waited for. Where clients may be quiet and
+/// need no TLS, a quiet one is received as it is.
 ///
 /// # Errors
 /// See [`NoStream`]; refusals are [`Refusal::Slow`], [`Refusal::TlsRequired`], [`Refusal::TlsFailed`],
@@ -70,15 +81,19 @@ pub enum NoStream {
 pub async fn receive(
     stream: TcpStream,
     tls: &Tls,
-    first_byte: Duration,
+    patience: Patience,
     mut stopping: impl Future<Output = ()> + Unpin,
 ) -> Result<ClientStream, NoStream> {
     let (Tls::Optional(handshake) | Tls::Required(handshake)) = tls else {
         return Ok(ClientStream::Plain(stream));
     };
+    let quiet = patience.quiet.filter(|_| matches!(tls, Tls::Optional(_)));
     let mut first = [0];
     let peeked = tokio::select! {
-        peeked = timeout(first_byte, stream.peek(&mut first)) => peeked.map_err(|_| Refusal::Slow),
+        peeked = timeout(quiet.unwrap_or(patience.first_byte), stream.peek(&mut first)) => match peeked {
+            Err(_) if quiet.is_some() => return Ok(ClientStream::Plain(stream)),
+            peeked => peeked.map_err(|_| Refusal::Slow),
+        },
         () = &mut stopping => Err(Refusal::Stopping),
     };
     match peeked {
@@ -229,6 +244,11 @@ mod tests {
     const SOON: Duration = Duration::from_millis(100);
     const LATE: Duration = Duration::from_secs(60);
 
+    /// Nobody may be quiet.
+    fn within(first_byte: Duration) -> Patience {
+        Patience { first_byte, quiet: None }
+    }
+
     fn pair(within: Duration) -> (Handshake, TlsConnector) {
         let folder = tempfile::tempdir().expect("a folder");
         let own = generate_simple_self_signed(["x".to_owned()]).expect("a certificate");
@@ -258,7 +278,7 @@ mod tests {
         let tls = Tls::Required(handshake);
         let name = "x".try_into().expect("a name");
         let (client, server) =
-            tokio::join!(connector.connect(name, client), receive(server, &tls, LATE, pending()));
+            tokio::join!(connector.connect(name, client), receive(server, &tls, within(LATE), pending()));
         let Ok(server) = server else { panic!("no handshake") };
         (client.expect("a handshake"), server)
     }
@@ -268,7 +288,7 @@ mod tests {
         let (mut client, server) = connection().await;
         client.write_all(sent).await.expect("writes");
         let first_byte = if sent.is_empty() { SOON } else { LATE };
-        match receive(server, tls, first_byte, pending()).await {
+        match receive(server, tls, within(first_byte), pending()).await {
             Err(NoStream::Refused(why, stream)) => {
                 assert_eq!((why, stream.is_some()), (refusal, in_the_clear), "{sent:?}");
             }
@@ -293,7 +313,9 @@ mod tests {
         for tls in [&optional, &Tls::Off] {
             let (mut client, server) = connection().await;
             client.write_all(b"GET").await.expect("writes");
-            let Ok(mut stream) = receive(server, tls, LATE, pending()).await else { panic!("refused") };
+            let Ok(mut stream) = receive(server, tls, within(LATE), pending()).await else {
+                panic!("refused")
+            };
             let mut first = [0; 3];
             stream.read_exact(&mut first).await.expect("reads");
             assert_eq!(&first, b"GET");
@@ -302,8 +324,22 @@ mod tests {
             let (mut client, server) = connection().await;
             client.write_all(sent).await.expect("writes");
             drop(client);
-            assert!(matches!(receive(server, &optional, LATE, pending()).await, Err(NoStream::Gone)));
+            assert!(matches!(receive(server, &optional, within(LATE), pending()).await, Err(NoStream::Gone)));
         }
+    }
+
+    #[tokio::test]
+    async fn a_quiet_client_is_received_where_it_may_be_one() {
+        let (handshake, _) = pair(LATE);
+        let quiet = Patience { first_byte: LATE, quiet: Some(SOON) };
+        let (_client, server) = connection().await;
+        let received = receive(server, &Tls::Optional(handshake.clone()), quiet, pending()).await;
+        assert!(matches!(received, Ok(ClientStream::Plain(_))));
+        // One that has to speak TLS does not wait for the console.
+        let (_client, server) = connection().await;
+        let quiet = Patience { first_byte: SOON, ..quiet };
+        let received = receive(server, &Tls::Required(handshake), quiet, pending()).await;
+        assert!(matches!(received, Err(NoStream::Refused(Refusal::Slow, Some(_)))));
     }
 
     #[tokio::test]
@@ -314,7 +350,7 @@ mod tests {
             let (mut client, server) = connection().await;
             client.write_all(sent).await.expect("writes");
             let stop = Box::pin(tokio::time::sleep(SOON));
-            let received = receive(server, &tls, LATE, stop).await;
+            let received = receive(server, &tls, within(LATE), stop).await;
             let Err(NoStream::Refused(Refusal::Stopping, plain)) = received else { panic!("not stopped") };
             assert_eq!(plain.is_some(), in_the_clear);
         }

@@ -26,7 +26,7 @@ use crate::relay::answer::Answer;
 use crate::relay::handshake::{HEAD_MAX, agree};
 use crate::relay::open::{self, Ended};
 use crate::relay::session::end_name;
-use crate::relay::stream::{ClientStream, NoStream, TLS_FIRST_BYTE, Tls, receive};
+use crate::relay::stream::{ClientStream, NoStream, Patience, TLS_FIRST_BYTE, Tls, receive};
 use crate::relay::target::TargetStream;
 use crate::relay::ws::{Close, CloseCode};
 
@@ -40,6 +40,8 @@ use super::{dial, files};
 
 /// From the connection to its first byte.
 const FIRST_BYTE: Duration = Duration::from_secs(10);
+/// Nobody waits for its target to speak first.
+const PATIENCE: Patience = Patience { first_byte: FIRST_BYTE, quiet: None };
 /// For the head of each request, and between two of them.
 const HEAD: Duration = Duration::from_secs(10);
 /// For the answer of whoever knows where a token leads.
@@ -85,7 +87,7 @@ async fn enter(stream: TcpStream, client: &str, house: &House) -> Option<ClientS
         Answer::refusal(RelayRefusal::NoTls).send(&mut { stream }).await;
         return None;
     }
-    match receive(stream, &tls, FIRST_BYTE, pin!(house.stopping())).await {
+    match receive(stream, &tls, PATIENCE, pin!(house.stopping())).await {
         Ok(stream) => Some(stream),
         Err(NoStream::Gone) => None,
         Err(NoStream::Refused(refusal, plain)) => {

@@ -14,6 +14,7 @@ import { takeLink } from './ticket.js';
 import * as toast from './toast.js';
 import * as typing from './typing.js';
 import * as view from './view.js';
+import * as viewerFile from './viewer_file.js';
 import * as waiting from './waiting.js';
 import { choose, say, speak } from './words.js';
 
@@ -21,7 +22,8 @@ const SLOW_MS = 10_000;
 // What shows a console, and what kind of screen it is, by protocol. Loaded on demand.
 const vnc = { kind: 'screen', load: () => import('./vnc.js') };
 const terminal = { kind: 'terminal', load: () => import('./terminal.js') };
-const VIEWERS = { vnc, ikvm: vnc, serial: terminal, container: terminal };
+const spice = { kind: 'screen', load: () => import('./spice.js').then((module) => module.load()) };
+const VIEWERS = { vnc, ikvm: vnc, spice, serial: terminal, container: terminal };
 
 // The gateway's default, until it has told its own.
 const WINDOW_MS = 30_000;
@@ -39,6 +41,7 @@ let late = false;
 let unwatch = () => {};
 
 for (const part of [bar, keys, typing, clipboard, finding, settings]) part.start(() => connection);
+viewerFile.start(() => link.ticket);
 speak(choose([link.language ?? '', ...navigator.languages]));
 waiting.onTry(attempt);
 view.onButtons(() => (waiting.isOn() ? waiting.hurry() : start()), () => end(trouble, 'stopped'));
@@ -78,6 +81,7 @@ async function attempt() {
   window_ms = granted.window_ms;
   view.name(granted.instance);
   if (!Object.hasOwn(VIEWERS, granted.protocol)) return end(ofPage('other_protocol', 'link', { protocol: granted.protocol }));
+  document.body.dataset.protocol = granted.protocol;
 
   const { kind, load } = VIEWERS[granted.protocol];
   view.kind(kind);

@@ -118,6 +118,11 @@ pub(crate) fn has_firmware() -> bool {
     FIRMWARE.iter().all(|file| folders.iter().any(|folder| folder.join(file).exists()))
 }
 
+/// Whether QEMU has SPICE, which newer releases keep in a package of its own.
+pub(crate) fn has_spice() -> bool {
+    Path::new("/usr/lib/x86_64-linux-gnu/qemu/ui-spice-core.so").exists()
+}
+
 /// Kernel and initial RAM disk of the newest installer that is there, with a screen.
 pub(crate) fn images() -> Option<(PathBuf, PathBuf)> {
     images_of("gtk")

@@ -29,7 +29,7 @@ struct Need {
     present: fn() -> bool,
 }
 
-const NEEDS: [Need; 30] = [
+const NEEDS: [Need; 33] = [
     Need {
         level: Level::Build,
         what: "a C compiler (SQLite is C)",
@@ -61,6 +61,24 @@ const NEEDS: [Need; 30] = [
         what: "a VNC server of another make",
         packages: &["tigervnc-standalone-server", "tigervnc-tools"],
         present: || exec::find("Xtigervnc").is_some() && exec::find("tigervncpasswd").is_some(),
+    },
+    Need {
+        level: Level::Test,
+        what: "a native viewer of VNC",
+        packages: &["tigervnc-viewer"],
+        present: || exec::find("xtigervncviewer").is_some(),
+    },
+    Need {
+        level: Level::Test,
+        what: "native viewers of SPICE",
+        packages: &["virt-viewer", "spice-client-gtk"],
+        present: || exec::find("remote-viewer").is_some() && exec::find("spicy-screenshot").is_some(),
+    },
+    Need {
+        level: Level::Test,
+        what: "a screen for native viewers, with a window manager and hands",
+        packages: &["xvfb", "openbox", "xdotool"],
+        present: || ["Xvfb", "openbox", "xdotool"].iter().all(|program| exec::find(program).is_some()),
     },
     Need {
         level: Level::Test,
@@ -231,6 +249,10 @@ impl Missing {
         missing.add_compiler(offers);
         if level >= Level::Run {
             missing.add_guest();
+        }
+        if level >= Level::Test && !guest::has_spice() {
+            missing.what.push("QEMU's SPICE".into());
+            missing.qemu.push("qemu-system-modules-spice".into());
         }
         missing
     }

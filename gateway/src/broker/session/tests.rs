@@ -5,7 +5,7 @@ use super::*;
 const WINDOW: Duration = Duration::from_secs(30);
 
 fn session(id: &str, protocol: Protocol) -> Arc<Session> {
-    let origin = Origin { broker_id: "b-1".into(), instance_id: "i-1".into(), protocol };
+    let origin = Origin { broker_id: "b-1".into(), instance_id: "i-1".into(), protocol, by_address: false };
     Session::new(id.into(), origin, here())
 }
 

@@ -15,7 +15,7 @@ fn broker(admission: Admission) -> Arc<Broker> {
 }
 
 fn tickets_only() -> Admission {
-    Admission { client: None, tickets_optional: false, window: WINDOW }
+    Admission { client: None, tickets_optional: false, view_only: false, window: WINDOW }
 }
 
 fn ticket(broker: &Broker) -> (Token, Instant) {
@@ -69,7 +69,7 @@ fn a_ticket_is_of_one_broker_and_for_a_time() {
 #[test]
 fn a_broker_is_for_its_clients_only() {
     let client_net = Some("192.0.2.0/31".parse().expect("a prefix"));
-    let broker = broker(Admission { client: client_net, tickets_optional: true, window: WINDOW });
+    let broker = broker(Admission { client: client_net, tickets_optional: true, ..tickets_only() });
     let now = Instant::now();
     assert_eq!(broker.claim(None, client(2), now).err(), Some(Refusal::WrongSource));
     let (token, now) = ticket(&broker);
@@ -160,5 +160,64 @@ proptest! {
             let live: usize = broker.connections();
             prop_assert_eq!(live, connections.len());
         }
+    }
+}
+
+#[test]
+fn one_native_client_comes_in_by_its_address() {
+    let prefix = Some("192.0.2.0/24".parse().expect("a prefix"));
+    let broker = broker(Admission { client: prefix, ..tickets_only() });
+    let now = Instant::now();
+    assert_eq!(broker.claim_native(client(1), now).err(), Some(Refusal::NoTicket));
+    broker.admit_native(now + TTL);
+    assert!(broker.awaits_native(client(1), now));
+    let elsewhere = [198, 51, 100, 1].into();
+    assert!(!broker.awaits_native(elsewhere, now));
+    assert_eq!(broker.claim_native(elsewhere, now).err(), Some(Refusal::WrongSource));
+    // One that did not come in after all leaves the place to another.
+    drop(broker.claim_native(client(1), now).expect("the first"));
+    let claim = broker.claim_native(client(2), now).expect("another");
+    assert!(claim.may_have_secret() && claim.hash().is_none() && claim.session().by_address);
+    let connection = claim.enter();
+    assert!(broker.awaits_native(client(2), now) && !broker.awaits_native(client(1), now));
+    assert_eq!(broker.claim_native(client(1), now).err(), Some(Refusal::TicketUsed));
+    assert!(broker.over(now + 10 * TTL).is_none(), "somebody is in");
+    // It comes back as with a ticket, long after the minute.
+    drop(connection);
+    let left = Instant::now();
+    let back = broker.claim_native(client(2), left + WINDOW / 2).expect("comes back").enter();
+    drop(back);
+    let late = Instant::now() + WINDOW * 2;
+    assert_eq!(broker.claim_native(client(2), late).err(), Some(Refusal::TicketUsed));
+    assert!(!broker.awaits_native(client(2), late));
+    assert_eq!(broker.over(late), Some("done"));
+}
+
+#[test]
+fn a_native_client_comes_within_its_time() {
+    let broker = broker(tickets_only());
+    let now = Instant::now();
+    broker.admit_native(now + TTL);
+    assert_eq!(broker.over(now), None);
+    assert_eq!(broker.claim_native(client(1), now + TTL).err(), Some(Refusal::TicketExpired));
+    assert_eq!(broker.over(now + TTL), Some("expired"));
+}
+
+#[test]
+fn a_secret_is_for_who_showed_a_ticket_or_is_awaited() {
+    let broker = broker(Admission { tickets_optional: true, ..tickets_only() });
+    let (token, now) = ticket(&broker);
+    assert!(claim(&broker, &token, 1, now).expect("a ticket").may_have_secret());
+    assert!(!broker.claim(None, client(2), now).expect("none needed").may_have_secret());
+}
+
+#[test]
+fn a_ticket_fits_into_a_password_of_spice() {
+    let token = Token::random().expect("random numbers");
+    let password = token.password();
+    assert_eq!(password.len(), 43);
+    assert_eq!(Token::from_password(&password), token);
+    for none in ["", "secret12", &password[1..], token.reveal()] {
+        assert_ne!(Token::from_password(none), token, "{none}");
     }
 }

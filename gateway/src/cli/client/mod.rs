@@ -95,6 +95,12 @@ impl Client {
         self.read(request.header("Authorization", self.bearer()).call())
     }
 
+    pub fn get_text(&self, path: &str) -> Result<String, Failure> {
+        let request = self.agent.get(format!("{}{path}", self.url));
+        let mut answer = self.answer(request.header("Authorization", self.bearer()).call())?;
+        Ok(answer.body_mut().read_to_string().context("the answer is no text")?)
+    }
+
     pub fn post<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> Result<T, Failure> {
         let request = self.agent.post(format!("{}{path}", self.url));
         let request = request.header("Authorization", self.bearer()).content_type("application/json");

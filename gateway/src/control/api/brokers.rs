@@ -4,8 +4,12 @@ use axum::Json;
 use axum::extract::rejection::{JsonRejection, PathRejection, QueryRejection};
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
+use axum::http::header::{CONTENT_TYPE, HeaderName};
+use serde::Deserialize;
 
 use crate::broker::Stop;
+use crate::broker::ticket::Token;
+use crate::broker::viewer_file::{self as vv, NoFile};
 
 use super::Api;
 use super::openapi::problems;
@@ -24,6 +28,10 @@ problems!(
 problems!(
     /// Of a call on one broker.
     OneProblems: BadRequest, NoBroker
+);
+problems!(
+    /// Of a file for a viewer.
+    ViewerProblems: BadRequest, NoBroker, NotOpened, StoreUnavailable, Stopping
 );
 
 /// Opens a broker.
@@ -113,4 +121,42 @@ pub async fn close(
     } else {
         Err(Problem::no_broker(&id))
     }
+}
+
+/// How a viewer is to come.
+#[derive(Debug, Default, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields, default)]
+pub struct ViewerQuery {
+    /// By a tunnel through the broker's port, for viewers behind a firewall that lets nothing else out.
+    #[param(default = false)]
+    proxy: bool,
+}
+
+/// A file for remote-viewer, with a ticket of its own: good for one session.
+#[utoipa::path(
+    get,
+    path = "/v1/brokers/{id}/console.vv",
+    operation_id = "viewerFile",
+    tag = "brokers",
+    params(("id" = String, Path, description = "The broker", example = "b-e33af3a1fc989695"), ViewerQuery),
+    responses(
+        (status = 200, description = "The file", body = String, content_type = "application/x-virt-viewer"),
+        ViewerProblems
+    ),
+)]
+pub async fn viewer_file(
+    State(api): State<Api>,
+    id: Result<Path<String>, PathRejection>,
+    query: Result<Query<ViewerQuery>, QueryRejection>,
+) -> Result<([(HeaderName, &'static str); 1], String), Problem> {
+    let Path(id) = id?;
+    let Query(query) = query?;
+    let (broker, _) = api.lifecycle.broker(&id).ok_or_else(|| Problem::no_broker(&id))?;
+    // Whether there can be one is found out before a ticket is made for it.
+    let refused = |why: NoFile| Problem::bad_request(why.to_string());
+    api.viewer.file(&broker, &Token::from_client(""), query.proxy).map_err(refused)?;
+    let opened = api.lifecycle.ticket(&id).await?.ok_or_else(|| Problem::no_broker(&id))?;
+    let file = api.viewer.file(&opened.broker, &opened.token, query.proxy).map_err(refused)?;
+    Ok(([(CONTENT_TYPE, vv::CONTENT_TYPE)], file))
 }

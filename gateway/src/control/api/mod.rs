@@ -30,6 +30,7 @@ use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use crate::broker::viewer_file::Viewer;
 use crate::kernel::filter::Gate;
 use crate::kernel::interfaces::Seat;
 use crate::metrics::Metrics;
@@ -57,6 +58,8 @@ pub struct Api {
     pub broker_host: Arc<str>,
     /// Whether broker ports speak TLS to clients that want it.
     pub broker_tls: bool,
+    /// Files for native viewers.
+    pub viewer: Arc<Viewer>,
     /// Whether the passwords of consoles are shown.
     pub reveal_passwords: bool,
     /// Who may.
@@ -79,6 +82,7 @@ fn keyed() -> OpenApiRouter<Api> {
     OpenApiRouter::with_openapi(openapi::Frame::openapi())
         .routes(routes!(brokers::create, brokers::list))
         .routes(routes!(brokers::show, brokers::close))
+        .routes(routes!(brokers::viewer_file))
         .routes(routes!(instances::list))
         .merge(
             OpenApiRouter::new()

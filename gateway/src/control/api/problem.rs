@@ -208,6 +208,7 @@ impl From<OpenError> for Problem {
                 let wait = retry_after.map_or(10, |wait| wait.as_secs() + 1);
                 Self { retry_after_s: Some(wait), ..Self::new(Code::NoFreePort, "no broker port is free") }
             }
+            OpenError::NotForViewing { .. } => Self::bad_request(error.to_string()),
             OpenError::Changed => Self::new(Code::InstanceChanged, error.to_string()),
             OpenError::Stopping => Self::new(Code::Stopping, error.to_string()),
             OpenError::Listen { cause, .. } if descriptors::is_want(&cause) => {

@@ -45,6 +45,14 @@ pub struct CreateBroker {
     /// `required` (the default), or `optional`, which needs `client`.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub tickets: Option<TicketRule>,
+    /// One native viewer, which cannot show a ticket, is let in by its address: from `client`, which has to be
+    /// an address or a prefix of at least /24 or /48, within a minute, for one session. Such a broker is always
+    /// a new one.
+    #[serde(default)]
+    pub native: bool,
+    /// Clients may look, and do nothing: no key, pointer or clipboard reaches the console. For VNC.
+    #[serde(default)]
+    pub view_only: bool,
     /// A broker that is open already for the same is as good; it gets a further ticket.
     #[serde(default)]
     pub reuse: bool,
@@ -75,8 +83,17 @@ impl CreateBroker {
         if tickets_optional && client.is_none() {
             return Err(Problem::bad_request("tickets may be optional only together with client"));
         }
-        Ok(Wish { instance_id: self.instance_id, ttl, client, tickets_optional, reuse: self.reuse })
+        if self.native && !client.is_some_and(is_narrow) {
+            return Err(Problem::bad_request("native needs client, an address or at least a /24 or /48"));
+        }
+        let Self { instance_id, native, view_only, reuse, .. } = self;
+        Ok(Wish { instance_id, ttl, client, tickets_optional, native, view_only, reuse })
     }
+}
+
+/// Whether a prefix is narrow enough to let somebody in for it.
+fn is_narrow(client: IpNet) -> bool {
+    client.prefix_len() >= if client.addr().is_ipv4() { 24 } else { 48 }
 }
 
 fn prefix(text: &str) -> Result<IpNet, Problem> {
@@ -113,6 +130,8 @@ pub struct BrokerView {
     pub client: Option<IpNet>,
     /// Whether clients need a ticket.
     pub tickets: TicketRule,
+    /// Whether clients may only look.
+    pub view_only: bool,
     /// When it is closed if nobody uses it, RFC 3339.
     pub expires_at: String,
     /// What the filter did with new connections; absent where it does not count them for each broker, and in
@@ -159,6 +178,7 @@ impl BrokerView {
             } else {
                 TicketRule::Required
             },
+            view_only: broker.admission.view_only,
             expires_at: expires_at.to_string(),
             connections: None,
         }
@@ -534,6 +554,9 @@ pub struct SessionView {
     pub state: String,
     /// Connections so far.
     pub connections: u32,
+    /// The channels that are open, of a live session of SPICE.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub channels: Vec<String>,
     /// Payload bytes, client to target.
     pub up_bytes: u64,
     /// Payload bytes, target to client.
@@ -557,6 +580,7 @@ impl SessionView {
         Self {
             up_bytes: bytes(row.up_bytes, live.map(|session| &session.up)),
             down_bytes: bytes(row.down_bytes, live.map(|session| &session.down)),
+            channels: live.map(Session::channels).unwrap_or_default().into_iter().map(String::from).collect(),
             session_id: row.session_id,
             broker_id: row.broker_id,
             instance_id: row.instance_id,

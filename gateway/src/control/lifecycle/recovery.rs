@@ -120,6 +120,8 @@ impl Lifecycle {
                     broker_id: broker.id.clone(),
                     instance_id: broker.instance_id.clone(),
                     protocol: broker.protocol,
+                    // Only who has a ticket comes back to a daemon that was started again.
+                    by_address: false,
                 };
                 let session = Session::recovered(id, origin, client, now.past(ended_at));
                 if killed {

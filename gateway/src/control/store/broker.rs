@@ -26,6 +26,8 @@ pub struct BrokerRow {
     pub client: Option<IpNet>,
     /// Whether clients need no ticket.
     pub tickets_optional: bool,
+    /// Whether clients may only look.
+    pub view_only: bool,
     /// When it was made.
     pub created_at: WallTime,
     /// When it is closed if nobody uses it.
@@ -65,10 +67,12 @@ pub struct Rest {
     pub left: Duration,
 }
 
-/// Rows of broker id, instance id, address, port, client, tickets, times of begin and end, and hash of the ticket.
+/// Rows of broker id, instance id, address, port, client, tickets, times of begin and end, hash of the ticket, and
+/// whether it is for viewing only.
 pub(super) const ADD: &str = "INSERT INTO broker \
-    (broker_id, instance_id, broker_ip, broker_port, client, tickets, created_at, expires_at) \
-    SELECT value->>0, value->>1, value->>2, value->>3, value->>4, value->>5, value->>6, value->>7 FROM json_each($2); \
+    (broker_id, instance_id, broker_ip, broker_port, client, tickets, created_at, expires_at, view_only) \
+    SELECT value->>0, value->>1, value->>2, value->>3, value->>4, value->>5, value->>6, value->>7, \
+    value->>9 FROM json_each($2); \
     INSERT INTO ticket (hash, broker_id, expires_at) SELECT value->>8, value->>0, value->>7 FROM json_each($2);";
 
 /// Rows of broker id, time and reason.
@@ -104,6 +108,7 @@ fn read(row: &SqliteRow) -> Result<BrokerRow, sqlx::Error> {
         endpoint: endpoint(row)?,
         client: client.map(|_| parsed(row, "client")).transpose()?,
         tickets_optional: row.try_get::<&str, _>("tickets")? == "optional",
+        view_only: row.try_get::<i64, _>("view_only")? != 0,
         created_at: WallTime(row.try_get("created_at")?),
         expires_at: WallTime(row.try_get("expires_at")?),
     })
@@ -125,6 +130,7 @@ impl Store {
             row.created_at.0,
             row.expires_at.0,
             hex(ticket),
+            u8::from(row.view_only),
         );
         self.group.ask(Kind::AddBroker, &row.broker_id, &values).await.map(drop)
     }

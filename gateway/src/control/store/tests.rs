@@ -24,6 +24,7 @@ fn row(id: &str) -> BrokerRow {
         endpoint: "127.0.80.1:10000".parse().expect("an endpoint"),
         client: Some("192.0.2.0/24".parse().expect("a prefix")),
         tickets_optional: true,
+        view_only: true,
         created_at,
         expires_at: created_at.after(Duration::from_secs(60)),
     }
@@ -34,7 +35,12 @@ async fn begin(store: &Store, session: &Session, hash: Option<&[u8; 32]>) -> Res
 }
 
 fn session(id: &str) -> Arc<Session> {
-    let origin = Origin { broker_id: "b-1".into(), instance_id: "i-1".into(), protocol: Protocol::Vnc };
+    let origin = Origin {
+        broker_id: "b-1".into(),
+        instance_id: "i-1".into(),
+        protocol: Protocol::Vnc,
+        by_address: false,
+    };
     Session::new(id.into(), origin, IpAddr::from([192, 0, 2, 1]))
 }
 

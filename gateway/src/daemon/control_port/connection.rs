@@ -26,7 +26,7 @@ use crate::control::api::code::Code;
 use crate::control::api::problem::{CONTENT_TYPE_PROBLEM, Problem, SLOW, SlowBody};
 use crate::relay::answer::Answer;
 use crate::relay::socket;
-use crate::relay::stream::{ClientStream, Handshake, NoStream, Tls, receive};
+use crate::relay::stream::{ClientStream, Handshake, NoStream, Patience, Tls, receive};
 
 use super::{Arrival, stopped};
 
@@ -67,7 +67,8 @@ async fn shake(
     stop: &mut watch::Receiver<bool>,
 ) -> Option<ClientStream> {
     let within = handshake.within;
-    match receive(stream, &Tls::Required(handshake), within, pin!(stopped(stop))).await {
+    let patience = Patience { first_byte: within, quiet: None };
+    match receive(stream, &Tls::Required(handshake), patience, pin!(stopped(stop))).await {
         Ok(stream) => Some(stream),
         Err(NoStream::Refused(refusal @ Refusal::TlsRequired, Some(mut plain))) => {
             tell(&Problem::new(Code::TlsRequired, refusal.to_string()), &mut plain).await;

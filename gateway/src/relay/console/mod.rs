@@ -1,4 +1,5 @@
 //! What a console's protocol asks for beyond copying.
 
+pub mod spice;
 pub mod terminal;
 pub mod vnc;

@@ -7,8 +7,9 @@
 mod authenticate;
 mod challenge;
 mod fronted;
+mod view_only;
 
-pub use authenticate::{VncError, authenticate};
+pub use authenticate::{VncError, authenticate, vencrypt};
 pub use fronted::Fronted;
 
 /// Security type None (RFC 6143 section 7.2.1).

@@ -53,6 +53,7 @@ export default {
     balanced: 'Balanced',
     fast: 'Fast',
     choose_language: 'Language',
+    viewer_file: 'Open in remote-viewer',
     licences: 'Licences',
 
     answer: 'Connect',
@@ -79,6 +80,7 @@ export default {
     paste_failed: 'The browser did not allow it. Paste into the text field instead.',
     given: 'The machine has it on its clipboard.',
     typed: 'Typed on the machine.',
+    no_viewer_file: 'The gateway gave no file for a viewer.',
     keeps_size: 'This machine keeps its own resolution, so its screen is fitted to the window.',
     back: 'Connected again.',
   },
@@ -203,10 +205,20 @@ export default {
       text: 'Your browser and the gateway could not agree, most often because the browser does not trust the certificate.',
       next: 'Tell your administrator.',
     },
+    other_protocol: {
+      title: 'This console speaks another protocol',
+      text: 'A viewer for another kind of console was used.',
+      next: 'Use the viewer that fits this console, or ask for a link.',
+    },
     no_page: {
       title: 'There is no such page',
       text: 'The gateway has no page at this address.',
       next: ASK,
+    },
+    wrong_name: {
+      title: 'No way leads there',
+      text: 'A tunnel to something else than this console was asked for.',
+      next: 'Get a new file for the viewer and open it again.',
     },
     no_ticket: {
       title: 'This link has no ticket',

@@ -53,6 +53,7 @@ export default {
     balanced: '均衡',
     fast: '流畅',
     choose_language: '语言',
+    viewer_file: '用 remote-viewer 打开',
     licences: '许可证',
 
     answer: '连接',
@@ -79,6 +80,7 @@ export default {
     paste_failed: '浏览器不允许。请直接粘贴到文本框中。',
     given: '已放到机器的剪贴板。',
     typed: '已在机器上输入。',
+    no_viewer_file: '网关没有给出查看器文件。',
     keeps_size: '这台机器不改变分辨率，已改为适应窗口。',
     back: '已重新连接。',
   },
@@ -184,7 +186,17 @@ export default {
       text: '浏览器与网关未能达成一致，多半是浏览器不信任证书。',
       next: '请告知管理员。',
     },
+    other_protocol: {
+      title: '此控制台使用另一种协议',
+      text: '使用了其他类型控制台的查看器。',
+      next: '请使用与此控制台相符的查看器，或索取链接。',
+    },
     no_page: { title: '没有这个页面', text: '网关在此地址没有页面。', next: ASK },
+    wrong_name: {
+      title: '没有通往那里的路',
+      text: '请求的隧道并不通向此控制台。',
+      next: '请重新获取查看器文件，然后再次打开。',
+    },
     no_ticket: {
       title: '链接中没有凭证',
       text: '控制台链接带有让您进入的凭证。此地址没有凭证，或者页面被刷新过，凭证已被忘记。',

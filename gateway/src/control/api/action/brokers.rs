@@ -12,12 +12,16 @@ use super::wire::Answer;
 pub async fn create(api: &Api, mut parameters: Parameters) -> Result<Answer, Problem> {
     let instances = some(parameters.list("instances")?, "instances")?;
     let ttl_s = parameters.number("ttl_s")?;
+    let native = parameters.flag("native")?;
+    let view_only = parameters.flag("view_only")?;
     let reuse = parameters.flag("reuse")?;
     let client = parameters.take("client");
     let tickets = parameters.take("tickets").map(|name| rule(&name)).transpose()?;
     parameters.end()?;
-    let wish =
-        |instance_id| CreateBroker { instance_id, ttl_s, client: client.clone(), tickets, reuse }.into_wish();
+    let wish = |instance_id| {
+        let client = client.clone();
+        CreateBroker { instance_id, ttl_s, client, tickets, native, view_only, reuse }.into_wish()
+    };
     let wishes: Vec<_> = instances.into_iter().map(wish).collect::<Result<_, _>>()?;
     let opened = api.lifecycle.open_all(wishes).await?;
     let broker_set = opened.iter().map(|opened| CreatedBroker::new(opened, api)).collect();

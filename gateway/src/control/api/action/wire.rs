@@ -59,6 +59,14 @@ pub struct Query {
     client: Option<String>,
     /// `CreateBrokers`: `required` (the default), or `optional`, which needs `client`.
     tickets: Option<TicketRule>,
+    /// `CreateBrokers`: 1 if one native viewer is let in by its address, which needs `client`.
+    #[param(minimum = 0, maximum = 1)]
+    #[schema(minimum = 0, maximum = 1)]
+    native: Option<u8>,
+    /// `CreateBrokers`: 1 if clients may look, and do nothing.
+    #[param(minimum = 0, maximum = 1)]
+    #[schema(minimum = 0, maximum = 1)]
+    view_only: Option<u8>,
     /// `CreateBrokers`: 1 if a broker that is open already for the same is as good.
     #[param(minimum = 0, maximum = 1)]
     #[schema(minimum = 0, maximum = 1)]

@@ -1,5 +1,7 @@
 //! The client's half of the handshake: the gateway toward a target.
 
+pub mod vencrypt;
+
 use std::io;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -20,9 +22,15 @@ pub enum VncError {
         reason: String,
     },
     /// It offers no security type that the gateway has.
-    #[error("target offers no security type but {offered:?}")]
+    #[error("target offers no security type but {}", names(offered))]
     Unsupported {
         /// What it offers (RFC 6143 section 8.2.2; RFB 3.3 has four bytes for it, later ones one).
+        offered: Vec<u32>,
+    },
+    /// It offers no kind of VeNCrypt that has a certificate.
+    #[error("target offers VeNCrypt without a certificate only: {}", vencrypt::names(offered))]
+    NoCertificate {
+        /// What it offers.
         offered: Vec<u32>,
     },
     /// It asks for a password, and none is known.
@@ -34,6 +42,20 @@ pub enum VncError {
     /// The connection broke, or ended inside the handshake.
     #[error("security handshake: {0}")]
     Io(#[from] io::Error),
+}
+
+/// The names of security types, for people.
+fn names(offered: &[u32]) -> String {
+    let name = |number: &u32| match number {
+        5 | 6 | 129 | 130 | 133 | 134 => format!("RA2 ({number})"),
+        16 => "Tight (16)".to_owned(),
+        18 => "anonymous TLS (18)".to_owned(),
+        19 => "VeNCrypt (19)".to_owned(),
+        20 => "SASL (20)".to_owned(),
+        30 => "Apple's (30)".to_owned(),
+        other => other.to_string(),
+    };
+    offered.iter().map(name).collect::<Vec<_>>().join(", ")
 }
 
 /// Longest reason that is read.
@@ -149,16 +171,21 @@ async fn choose<'a>(
     target: &mut (impl AsyncRead + AsyncWrite + Unpin),
     password: Option<&'a str>,
 ) -> Result<Security<'a>, VncError> {
+    let offered = offer(target).await?;
+    let security = Security::of(&offered, password)?;
+    say(target, &[security.number()]).await?;
+    Ok(security)
+}
+
+/// What a target offers.
+async fn offer(target: &mut (impl AsyncRead + Unpin)) -> Result<Vec<u32>, VncError> {
     let count = target.read_u8().await?;
     if count == 0 {
         return Err(refused(target).await);
     }
     let mut offered = vec![0; count.into()];
     target.read_exact(&mut offered).await?;
-    let offered: Vec<u32> = offered.into_iter().map(u32::from).collect();
-    let security = Security::of(&offered, password)?;
-    say(target, &[security.number()]).await?;
-    Ok(security)
+    Ok(offered.into_iter().map(u32::from).collect())
 }
 
 /// VNC authentication (RFC 6143 section 7.2.2).

@@ -3,11 +3,12 @@
 use std::io::{self, IoSlice};
 use std::mem;
 use std::pin::Pin;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Waker, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
+use super::view_only::Filter;
 use super::{NONE, VERSION_LEN, Version};
 use crate::relay::pipe::Leg;
 use crate::relay::ws::ProtocolError;
@@ -30,6 +31,50 @@ pub struct Fronted<S> {
     target: S,
     /// Gone when the client has read the last byte of the handshake.
     front: Option<Box<Front>>,
+    /// The client may look, and do nothing.
+    looking: Option<Box<Looking>>,
+}
+
+/// What a client may only look through.
+#[derive(Debug, Default)]
+struct Looking {
+    filter: Filter,
+    /// What passed, and the target has not taken yet.
+    due: Vec<u8>,
+    /// It sent what nobody knows.
+    refused: Option<ProtocolError>,
+    /// Who waits for something to read.
+    reader: Option<Waker>,
+}
+
+impl Looking {
+    fn check(&self) -> io::Result<()> {
+        self.refused.map_or(Ok(()), |error| Err(io::Error::new(io::ErrorKind::InvalidData, error)))
+    }
+
+    /// Gives the target what passed.
+    fn poll_push(
+        &mut self,
+        target: &mut (impl AsyncWrite + Unpin),
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<()>> {
+        while !self.due.is_empty() {
+            match ready!(Pin::new(&mut *target).poll_write(cx, &self.due))? {
+                0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                len => drop(self.due.drain(..len)),
+            }
+        }
+        Poll::Ready(self.check())
+    }
+
+    fn hear(&mut self, bytes: &[u8]) {
+        if let Err(error) = self.filter.take(bytes, &mut self.due) {
+            self.refused = Some(error);
+            if let Some(reader) = self.reader.take() {
+                reader.wake();
+            }
+        }
+    }
 }
 
 /// What a client may not answer: a ProtocolVersion that is not 3.3, 3.7 or 3.8, or none at all; another
@@ -40,12 +85,17 @@ const NOT_OFFERED: ProtocolError = ProtocolError::Console("this security type of
 impl<S> Fronted<S> {
     /// `target` waits for ClientInit.
     pub fn new(target: S) -> Self {
-        Self { target, front: Some(Box::default()) }
+        Self { target, front: Some(Box::default()), looking: None }
+    }
+
+    /// The same for a client that may look, and do nothing.
+    pub fn for_viewing(target: S) -> Self {
+        Self { target, front: Some(Box::default()), looking: Some(Box::default()) }
     }
 
     /// `target` with nothing in front.
     pub const fn open(target: S) -> Self {
-        Self { target, front: None }
+        Self { target, front: None, looking: None }
     }
 
     /// The client's part of the handshake, while there is one to come.
@@ -171,13 +221,17 @@ impl<S: AsyncRead + Unpin> AsyncRead for Fronted<S> {
             }
             this.front = None;
         }
+        if let Some(looking) = this.looking.as_deref_mut() {
+            looking.check()?;
+            looking.reader = Some(cx.waker().clone());
+        }
         Pin::new(&mut this.target).poll_read(cx, room)
     }
 }
 
 impl<S: Leg> Leg for Fronted<S> {
     fn bare(&self) -> Option<&TcpStream> {
-        self.front.as_ref().map_or_else(|| self.target.bare(), |_| None)
+        (self.front.is_none() && self.looking.is_none()).then(|| self.target.bare())?
     }
 }
 
@@ -189,6 +243,15 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Fronted<S> {
             front.wake();
             return Poll::Ready(heard);
         }
+        if let Some(looking) = this.looking.as_deref_mut() {
+            ready!(looking.poll_push(&mut this.target, cx))?;
+            looking.hear(bytes);
+            // What cannot go now goes with the flush behind it.
+            return match looking.poll_push(&mut this.target, cx) {
+                Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+                _ => Poll::Ready(Ok(bytes.len())),
+            };
+        }
         Pin::new(&mut this.target).poll_write(cx, bytes)
     }
 
@@ -197,7 +260,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Fronted<S> {
         cx: &mut Context<'_>,
         parts: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        if self.listening().is_some() {
+        if self.looking.is_some() || self.listening().is_some() {
             let first = parts.iter().find(|part| !part.is_empty());
             return self.poll_write(cx, first.map_or(&[], |part| part));
         }
@@ -209,7 +272,11 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Fronted<S> {
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().target).poll_flush(cx)
+        let this = self.get_mut();
+        if let Some(looking) = this.looking.as_deref_mut() {
+            ready!(looking.poll_push(&mut this.target, cx))?;
+        }
+        Pin::new(&mut this.target).poll_flush(cx)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

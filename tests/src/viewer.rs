@@ -1,0 +1,101 @@
+//! Native viewers, on an X screen of their own that tests can see.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use crate::process::Guarded;
+use crate::qemu::{Machine, Screen};
+use crate::tigervnc::free_port;
+use crate::{PATIENCE, require, target, wait_for};
+
+/// Whether there is a screen, who sees to windows, and hands.
+pub fn is_here() -> bool {
+    require::file("/usr/bin/Xvfb", "xvfb")
+        && require::file("/usr/bin/openbox", "openbox")
+        && require::file("/usr/bin/xdotool", "xdotool")
+}
+
+/// A screen of 1280 by 1024 pixels, reached by TCP of the namespace only.
+pub struct Desk {
+    // Before the server, so that it ends first.
+    _windows: Guarded,
+    _server: Guarded,
+    folder: PathBuf,
+    display: String,
+}
+
+impl Desk {
+    /// Starts one; its files are in `folder`.
+    ///
+    /// # Panics
+    /// It does not start.
+    pub fn start(folder: &Path) -> Self {
+        let port = free_port(6_000);
+        let log = |name: &str| File::create(folder.join(name)).expect("a log");
+        let mut server = Command::new("Xvfb");
+        server
+            .arg(format!(":{}", port - 6_000))
+            .args(["-screen", "0", "1280x1024x24", "-fbdir"])
+            .arg(folder)
+            .args(["-nolock", "-nolisten", "unix", "-nolisten", "local", "-listen", "tcp", "-ac"])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log("xvfb.log"));
+        let server = Guarded::start(&mut server);
+        wait_for("Xvfb", || target::connect(([127, 0, 0, 1], port).into(), PATIENCE).ok());
+        let (display, folder) = (format!("127.0.0.1:{}", port - 6_000), folder.to_owned());
+        let mut windows = Command::new("openbox");
+        windows.env("DISPLAY", &display).env("HOME", &folder).stdin(Stdio::null()).stdout(Stdio::null());
+        let windows = Guarded::start(windows.stderr(log("openbox.log")));
+        Self { _windows: windows, _server: server, folder, display }
+    }
+
+    /// Starts a program on it, which is ended by the system if nobody else does.
+    ///
+    /// # Panics
+    /// It cannot be started.
+    pub fn open(&self, program: &str, arguments: &[&str]) -> Guarded {
+        let name = Path::new(program).file_name().unwrap_or_default();
+        let log = File::create(self.folder.join(name).with_extension("log")).expect("a log");
+        let mut command = Command::new("timeout");
+        command
+            .args(["--kill-after=5", "180", program])
+            .args(arguments)
+            .env("DISPLAY", &self.display)
+            .env("HOME", &self.folder)
+            .env("XDG_RUNTIME_DIR", &self.folder)
+            // No bus of a session, and nobody to reach over it.
+            .env("GIO_USE_VFS", "local")
+            .env("GSETTINGS_BACKEND", "memory")
+            .env("NO_AT_BRIDGE", "1")
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().expect("a log"))
+            .stderr(log);
+        Guarded::start(&mut command)
+    }
+
+    /// What is on it.
+    ///
+    /// # Panics
+    /// It is gone.
+    pub fn screen(&self) -> Screen {
+        Screen::read_xwd(&std::fs::read(self.folder.join("Xvfb_screen0")).expect("the screen"))
+    }
+
+    /// Waits until the machine's screen is on it, in at least 99 of 100 pixels.
+    pub fn shows(&self, machine: &mut Machine) {
+        wait_for("the viewer to show the machine's screen", || {
+            let (there, here) = (machine.screen(), self.screen());
+            (there.ink() > 1_000 && here.likeness_within(&there) >= 0.99).then_some(())
+        });
+    }
+
+    /// Puts the pointer into the middle and types a key, by its X11 name.
+    pub fn press(&self, key: &str) {
+        let mut xdotool = Command::new("timeout");
+        xdotool.args(["30", "xdotool", "mousemove", "640", "512", "click", "1", "key", key]);
+        xdotool.env("DISPLAY", &self.display);
+        assert!(xdotool.status().expect("xdotool").success());
+    }
+}

@@ -1,0 +1,305 @@
+//! SPICE desktops with native viewers: all channels one session, the machine's password inside.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::path::Path;
+
+use portcullis_tests::browser::{self, Browser};
+use portcullis_tests::gateway::{Broker, Gateway};
+use portcullis_tests::namespace::in_namespace;
+use portcullis_tests::process::Guarded;
+use portcullis_tests::qemu::{self, GRUB, Machine, Screen, same_picture};
+use portcullis_tests::target::bounded;
+use portcullis_tests::viewer::{self, Desk};
+use portcullis_tests::{require, wait_for};
+use serde_json::{Value, json};
+
+const PASSWORD: &str = "inside12";
+
+fn all_is_here() -> bool {
+    require::kernel()
+        && qemu::is_here()
+        && viewer::is_here()
+        && require::file("/usr/lib/x86_64-linux-gnu/qemu/ui-spice-core.so", "qemu-system-modules-spice")
+        && require::file("/usr/bin/remote-viewer", "virt-viewer")
+        && require::file("/usr/bin/spicy-screenshot", "spice-client-gtk")
+}
+
+/// A machine that waits, whose password the gateway has.
+fn desktop(folder: &Path, more: &[&str]) -> (Machine, Gateway) {
+    let machine = Machine::start_spice(folder, PASSWORD);
+    let gateway = Gateway::start(folder, "ebpf", more);
+    let instance = json!({
+        "host": "127.0.0.1", "graphics_port": machine.spice_port, "graphics_protocol": "spice",
+        "graphics_passwd": PASSWORD,
+    });
+    assert_eq!(gateway.api().put("/v1/instances/i-desk", &instance).0, 201);
+    (machine, gateway)
+}
+
+/// The file for a viewer, by the command line, and where it is.
+fn file(folder: &Path, gateway: &Gateway, more: &[&str]) -> String {
+    let path = folder.join("desk.vv");
+    let mut command = gateway.command_line();
+    let status = command.args(["open", "i-desk", "--vv"]).arg(&path).args(more).status().expect("runs");
+    assert!(status.success());
+    path.to_str().expect("text").to_owned()
+}
+
+/// A line of a viewer's file.
+fn line(path: &str, key: &str) -> String {
+    let file = std::fs::read_to_string(path).expect("the file");
+    let found = file.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('='));
+    found.unwrap_or_else(|| panic!("no {key}: {file}")).to_owned()
+}
+
+fn live(gateway: &Gateway) -> Vec<Value> {
+    gateway.api().get("/v1/sessions?state=live").1["items"].as_array().expect("a list").clone()
+}
+
+/// Waits until there is one session, with these channels among its own.
+fn one_session_with(gateway: &Gateway, channels: &[&str]) -> Value {
+    wait_for(&format!("one session with {channels:?}"), || {
+        let sessions = live(gateway);
+        assert!(sessions.len() <= 1, "{sessions:?}");
+        let session = sessions.into_iter().next()?;
+        let open = session["channels"].as_array()?.clone();
+        channels.iter().all(|name| open.iter().any(|channel| channel == name)).then_some(session)
+    })
+}
+
+fn viewer(desk: &Desk, path: &str, more: &[&str]) -> Guarded {
+    desk.open("remote-viewer", &[more, &["--debug", path]].concat())
+}
+
+/// Nothing that the gateway wrote has a secret in it.
+fn nothing_told(gateway: &Gateway, ticket: &str) {
+    let audit = std::fs::read_to_string(gateway.state_dir().join("audit.log")).expect("a log");
+    for text in [gateway.log(), audit] {
+        assert!(!text.contains(PASSWORD) && !text.contains(ticket), "a secret is in a log");
+    }
+}
+
+#[test]
+fn a_screenshot_is_made_with_a_ticket_for_a_password() {
+    if !all_is_here() {
+        return;
+    }
+    in_namespace(|| {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (mut machine, gateway) = desktop(folder.path(), &[]);
+        machine.boot();
+        wait_for("GRUB", || (machine.screen().ink() > 1_000).then_some(()));
+        let desk = Desk::start(folder.path());
+        let path = file(folder.path(), &gateway, &[]);
+        let (host, port, ticket) = (line(&path, "host"), line(&path, "port"), line(&path, "password"));
+        let picture = folder.path().join("x.ppm");
+        let output = picture.to_str().expect("text");
+        let shoot = |password: &str| {
+            let mut spicy =
+                desk.open("spicy-screenshot", &["-h", &host, "-p", &port, "-w", password, "-o", output]);
+            spicy.ended().success()
+        };
+        wait_for("the picture to be the machine's", || {
+            assert!(shoot(&ticket));
+            let (there, here) =
+                (machine.screen(), Screen::read_ppm(&std::fs::read(&picture).expect("a picture")));
+            (here.likeness(&there) >= 0.99).then_some(())
+        });
+        // Neither the machine's own password nor none opens it.
+        for wrong in [PASSWORD, "", &ticket[1..]] {
+            assert!(!shoot(wrong), "{wrong}");
+        }
+        assert!(gateway.metric("portcullis_handshake_refusals_total{code=\"wrong_ticket\"}") >= 3.0);
+        nothing_told(&gateway, &ticket);
+    });
+}
+
+#[test]
+fn a_viewer_comes_by_file_directly_and_by_tunnel() {
+    if !all_is_here() {
+        return;
+    }
+    for more in [&[][..], &["--proxy"]] {
+        in_namespace(|| {
+            let folder = tempfile::tempdir().expect("a folder");
+            let (mut machine, gateway) = desktop(folder.path(), &[]);
+            machine.boot();
+            let desk = Desk::start(folder.path());
+            let path = file(folder.path(), &gateway, more);
+            let ticket = line(&path, "password");
+            let _viewer = viewer(&desk, &path, &[]);
+            desk.shows(&mut machine);
+            let session = one_session_with(&gateway, &["main", "display", "inputs", "cursor", "usbredir"]);
+            assert_eq!(session["graphics_protocol"], "spice");
+            let menu = machine.screen();
+            desk.press("c");
+            wait_for("the key to arrive", || (machine.screen().likeness(&menu) < 0.99).then_some(()));
+            desk.shows(&mut machine);
+            assert_eq!(gateway.metric("portcullis_sessions_total{protocol=\"spice\"}"), 1.0);
+            nothing_told(&gateway, &ticket);
+        });
+    }
+}
+
+/// Configuration with a certificate that is its own authority, for broker ports alone.
+fn own_certificate(folder: &Path) -> [String; 5] {
+    let own = rcgen::generate_simple_self_signed(["console.example".to_owned()]).expect("a certificate");
+    let files = [("certificate", own.cert.pem()), ("key", own.signing_key.serialize_pem())];
+    let [certificate, key] = files.map(|(name, text)| {
+        let path = folder.join(name);
+        std::fs::write(&path, text).expect("writes");
+        format!("tls.{name} = {path:?}")
+    });
+    let others =
+        ["tls.broker_ports = \"optional\"", "api.tls = false", "metrics.tls = false"].map(String::from);
+    let [ports, api, metrics] = others;
+    [certificate, key, ports, api, metrics]
+}
+
+#[test]
+fn a_viewer_comes_by_tls_that_the_gateway_ends() {
+    if !all_is_here() {
+        return;
+    }
+    for more in [&[][..], &["--proxy"]] {
+        in_namespace(|| {
+            let folder = tempfile::tempdir().expect("a folder");
+            let lines = own_certificate(folder.path());
+            let lines: Vec<_> = lines.iter().map(String::as_str).collect();
+            let (mut machine, gateway) = desktop(folder.path(), &lines);
+            machine.boot();
+            let desk = Desk::start(folder.path());
+            let path = file(folder.path(), &gateway, more);
+            assert!(line(&path, "ca").starts_with("-----BEGIN CERTIFICATE-----\\n"));
+            let _viewer = viewer(&desk, &path, &[]);
+            desk.shows(&mut machine);
+            one_session_with(&gateway, &["main", "display", "inputs", "cursor"]);
+        });
+    }
+}
+
+#[test]
+fn a_desktop_is_seen_and_typed_at_in_the_browser() {
+    if !all_is_here() || !require::pages() || !browser::is_here() {
+        return;
+    }
+    in_namespace(|| {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (mut machine, gateway) = desktop(folder.path(), &[]);
+        machine.boot();
+        let broker = gateway.open_again("i-desk");
+        let mut browser = Browser::open(broker.answer["console_url"].as_str().expect("a URL"));
+        browser.wait_state("connected");
+        same_picture(&mut machine, || browser.screen());
+        // All channels of the page are one session.
+        one_session_with(&gateway, &["main", "display", "inputs", "cursor"]);
+        assert_eq!(gateway.metric("portcullis_sessions_total{protocol=\"spice\"}"), 1.0);
+        // "c" in GRUB's menu opens its command line, and Esc leads back.
+        let menu = machine.screen();
+        browser.press("c");
+        wait_for("the key to arrive", || (machine.screen().likeness(&menu) < 0.99).then_some(()));
+        same_picture(&mut machine, || browser.screen());
+        browser.click("#keys-button");
+        browser.click("[data-keys=esc]");
+        wait_for("the menu", || (machine.screen().likeness(&menu) > 0.99).then_some(()));
+        same_picture(&mut machine, || browser.screen());
+        nothing_told(&gateway, &broker.token);
+        // The machine ends, and the page says so.
+        drop(machine);
+        browser.wait_for("#title:not(:empty)");
+    });
+}
+
+#[test]
+fn a_usb_device_is_the_machines() {
+    if !all_is_here() {
+        return;
+    }
+    in_namespace(|| {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (mut machine, gateway) = desktop(folder.path(), &[]);
+        let desk = Desk::start(folder.path());
+        let path = file(folder.path(), &gateway, &[]);
+        let share = format!("--spice-share-cd={GRUB}");
+        let devices = ["--spice-usbredir-redirect-on-connect=-1,-1,-1,-1,1", &share];
+        let _viewer = viewer(&desk, &path, &devices);
+        one_session_with(&gateway, &["main", "usbredir"]);
+        wait_for("the device", || machine.human("info usb").contains("ID: urd0").then_some(()));
+        // The firmware finds it, and reads from it by SCSI.
+        machine.boot();
+        wait_for("the firmware to read from it", || {
+            machine.firmware().contains("USB MSC vendor=").then_some(())
+        });
+    });
+}
+
+#[test]
+fn a_channel_that_is_switched_off_stays_off() {
+    if !all_is_here() {
+        return;
+    }
+    in_namespace(|| {
+        let folder = tempfile::tempdir().expect("a folder");
+        let off = ["targets.spice_channels_off = [\"usbredir\"]"];
+        let (mut machine, gateway) = desktop(folder.path(), &off);
+        machine.boot();
+        let desk = Desk::start(folder.path());
+        let path = file(folder.path(), &gateway, &[]);
+        let _viewer = viewer(&desk, &path, &[]);
+        desk.shows(&mut machine);
+        let session = one_session_with(&gateway, &["main", "display", "inputs", "cursor"]);
+        assert!(!session["channels"].to_string().contains("usbredir"), "{session}");
+    });
+}
+
+/// A tunnel to `name`, or the answer in place of one.
+fn tunnel(broker: &Broker, name: &str) -> Result<TcpStream, String> {
+    let mut stream = TcpStream::connect(broker.endpoint).expect("connects");
+    bounded(&stream);
+    write!(stream, "CONNECT {name}:5900 HTTP/1.0\r\nHost: {name}:5900\r\n\r\n").expect("writes");
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        let mut byte = [0];
+        if stream.read(&mut byte).expect("an answer") == 0 {
+            break;
+        }
+        head.push(byte[0]);
+    }
+    let head = String::from_utf8_lossy(&head).into_owned();
+    if head.starts_with("HTTP/1.1 200 ") { Ok(stream) } else { Err(head) }
+}
+
+#[test]
+fn a_tunnel_leads_to_its_broker_and_nowhere_else() {
+    if !require::root() {
+        return;
+    }
+    in_namespace(|| {
+        let folder = tempfile::tempdir().expect("a folder");
+        let gateway = Gateway::start(folder.path(), "none", &[]);
+        let brokers = ["i-1", "i-2"].map(|id| {
+            gateway.add_instance_speaking(id, "spice", 5900);
+            gateway.open_again(id)
+        });
+        let names = brokers.each_ref().map(|broker| {
+            let path = format!("/v1/brokers/{}/console.vv?proxy=true", broker.id);
+            let file = gateway.api().get_text(&path);
+            file.lines().find_map(|line| line.strip_prefix("host=")).expect("a name").to_owned()
+        });
+        for (broker, name) in brokers.iter().zip(&names) {
+            let mut inside = tunnel(broker, name).expect("a tunnel");
+            // What follows is judged as it would be without: another tunnel is none.
+            write!(inside, "CONNECT {name}:1 HTTP/1.0\r\n\r\n").expect("writes");
+            let mut answer = String::new();
+            inside.read_to_string(&mut answer).expect("an answer");
+            assert!(answer.starts_with("HTTP/1.1 403 "), "{answer}");
+        }
+        let forged = names[0].replace(".portcullis", "0.portcullis");
+        for name in [&names[1], &forged, "10.0.0.7", "localhost", "portcullis.invalid", &brokers[0].id] {
+            let refused = tunnel(&brokers[0], name).expect_err("no tunnel");
+            assert!(refused.starts_with("HTTP/1.1 403 "), "{name}: {refused}");
+        }
+        gateway.wait_metric("portcullis_handshake_refusals_total{code=\"wrong_name\"}", 8.0);
+    });
+}
