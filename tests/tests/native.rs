@@ -141,10 +141,11 @@ fn another_protocol_is_refused_in_its_own_words(backend: &str) {
 
 fn a_serial_line_takes_whatever_is_typed(backend: &str) {
     let (_folder, gateway) = gateway(backend);
-    gateway.add_instance_speaking("i-serial", "serial", Target::new().echo());
-    // What cannot be told to be anything yet, what is nothing that is known, and nothing at all.
-    for typed in [&b"\r"[..], b"root\n", b""] {
-        let broker = gateway.open_native("i-serial");
+    // What cannot be told to be anything yet, what is nothing that is known, and nothing at all; each on a line of its
+    // own, because who comes later is shown what was there before.
+    for (id, typed) in [("i-1", &b"\r"[..]), ("i-2", b"root\n"), ("i-3", b"")] {
+        gateway.add_instance_speaking(id, "serial", Target::new().echo());
+        let broker = gateway.open_native(id);
         let mut client = call(&broker);
         client.write_all(typed).expect("writes");
         reads(&mut client, typed);
