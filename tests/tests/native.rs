@@ -207,7 +207,10 @@ fn a_real_viewer_shows_a_real_machine_without_its_password() {
         let SocketAddr::V4(endpoint) = gateway.open_native("i-native").endpoint else { panic!("IPv4") };
         let desk = Desk::start(folder.path());
         let server = format!("{}::{}", endpoint.ip(), endpoint.port());
-        let _viewer = desk.open("xtigervncviewer", &["-SecurityTypes=None", "-RemoteResize=0", &server]);
+        let _viewer = desk.open(
+            "xtigervncviewer",
+            &["-SecurityTypes=None", "-RemoteResize=0", "-AutoSelect=0", "-NoJPEG=1", &server],
+        );
         desk.shows(&mut machine);
         // "c" in GRUB's menu opens its command line.
         let menu = machine.screen();
