@@ -141,10 +141,11 @@ fn another_protocol_is_refused_in_its_own_words(backend: &str) {
 
 fn a_serial_line_takes_whatever_is_typed(backend: &str) {
     let (_folder, gateway) = gateway(backend);
-    gateway.add_instance_speaking("i-serial", "serial", Target::new().echo());
-    // What cannot be told to be anything yet, what is nothing that is known, and nothing at all.
-    for typed in [&b"\r"[..], b"root\n", b""] {
-        let broker = gateway.open_native("i-serial");
+    // What cannot be told to be anything yet, what is nothing that is known, and nothing at all; each on a line of its
+    // own, because who comes later is shown what was there before.
+    for (id, typed) in [("i-1", &b"\r"[..]), ("i-2", b"root\n"), ("i-3", b"")] {
+        gateway.add_instance_speaking(id, "serial", Target::new().echo());
+        let broker = gateway.open_native(id);
         let mut client = call(&broker);
         client.write_all(typed).expect("writes");
         reads(&mut client, typed);
@@ -206,7 +207,10 @@ fn a_real_viewer_shows_a_real_machine_without_its_password() {
         let SocketAddr::V4(endpoint) = gateway.open_native("i-native").endpoint else { panic!("IPv4") };
         let desk = Desk::start(folder.path());
         let server = format!("{}::{}", endpoint.ip(), endpoint.port());
-        let _viewer = desk.open("xtigervncviewer", &["-SecurityTypes=None", "-RemoteResize=0", &server]);
+        let _viewer = desk.open(
+            "xtigervncviewer",
+            &["-SecurityTypes=None", "-RemoteResize=0", "-AutoSelect=0", "-NoJPEG=1", &server],
+        );
         desk.shows(&mut machine);
         // "c" in GRUB's menu opens its command line.
         let menu = machine.screen();

@@ -34,6 +34,10 @@ Not taken over from websockify 0.13; using it is an error:
   -- PROGRAM without rebind.so moving a program to another port needs the library that the package `websockify`
                                of a distribution brings. Without it, say where the program listens: a target before
                                `--`, or --unix-target
+  --key-password               opens keys in PKCS#8 only; `openssl pkcs8 -topk8` makes one of an older key
+  JWTTokenApi                  takes RS, PS, ES256, ES384, HS and EdDSA (Ed25519), inside dir, A128KW to A256KW,
+                               RSA-OAEP and RSA-OAEP-256; a private key of another kind than RSA is not read: the
+                               public one is enough. Other tokens are refused, and the log says why
 
 Token plug-ins: ReadOnlyTokenFile, TokenFile, TokenFileName, BaseTokenAPI, JSONTokenApi, JWTTokenApi, TokenRedis,
 UnixDomainSocketDirectory. Auth plug-ins: BasicHTTPAuth, ExpectOrigin, ClientCertCNAuth.";
