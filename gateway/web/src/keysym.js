@@ -19,6 +19,8 @@ export const KEYS = {
   up: [0xff52, 'ArrowUp'],
   right: [0xff53, 'ArrowRight'],
   down: [0xff54, 'ArrowDown'],
+  // With Ctrl it is Esc to a terminal.
+  '[': [0x5b, 'BracketLeft'],
   ...Object.fromEntries(['c', 'd', 'z'].map((letter) => [letter, [letter.charCodeAt(0), `Key${letter.toUpperCase()}`]])),
   ...Object.fromEntries(Array.from({ length: 12 }, (_, n) => [`f${n + 1}`, [F1 + n, `F${n + 1}`]])),
 };

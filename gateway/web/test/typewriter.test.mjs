@@ -22,6 +22,7 @@ test('keys are what xterm sends for them', () => {
   check(strokes('ctrl z'), '\x1a');
   check(strokes('ctrl esc'), '\x1b');
   check(strokes('esc'), '\x1b');
+  check(strokes('ctrl ['), '\x1b');
   check(strokes('tab'), '\t');
   check(strokes('back'), '\x7f');
   check(strokes('up'), '\x1b[A');
