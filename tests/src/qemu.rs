@@ -71,11 +71,21 @@ impl Machine {
     /// # Panics
     /// It does not start.
     pub fn start_with_certificate(folder: &Path, password: Option<&str>) -> Self {
-        let own = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate");
-        for name in ["ca-cert.pem", "server-cert.pem"] {
-            std::fs::write(folder.join(name), own.cert.pem()).expect("writes");
+        let mut of_authority = rcgen::CertificateParams::new([]).expect("names");
+        of_authority.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        let key = rcgen::KeyPair::generate().expect("a key");
+        let authority = rcgen::CertifiedIssuer::self_signed(of_authority, key).expect("a certificate");
+        let mut of_server = rcgen::CertificateParams::new(["localhost".to_owned()]).expect("names");
+        of_server.distinguished_name.push(rcgen::DnType::CommonName, "localhost");
+        let key = rcgen::KeyPair::generate().expect("a key");
+        let server = of_server.signed_by(&key, &authority).expect("a certificate");
+        for (name, text) in [
+            ("ca-cert.pem", authority.pem()),
+            ("server-cert.pem", server.pem()),
+            ("server-key.pem", key.serialize_pem()),
+        ] {
+            std::fs::write(folder.join(name), text).expect("writes");
         }
-        std::fs::write(folder.join("server-key.pem"), own.signing_key.serialize_pem()).expect("writes");
         let credentials =
             format!("tls-creds-x509,id=t0,dir={},endpoint=server,verify-peer=off", folder.display());
         let secret = format!("secret,id=s0,data={}", password.unwrap_or_default());

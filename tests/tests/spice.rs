@@ -201,7 +201,7 @@ fn a_desktop_is_seen_and_typed_at_in_the_browser() {
         wait_for("the key to arrive", || (machine.screen().likeness(&menu) < 0.99).then_some(()));
         same_picture(&mut machine, || browser.screen());
         browser.click("#keys-button");
-        browser.click("[data-keys=esc]");
+        browser.click("#keys [data-keys=esc]");
         wait_for("the menu", || (machine.screen().likeness(&menu) > 0.99).then_some(()));
         same_picture(&mut machine, || browser.screen());
         nothing_told(&gateway, &broker.token);
