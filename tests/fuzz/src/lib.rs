@@ -7,19 +7,23 @@ mod frames;
 mod handshake;
 mod proxy;
 mod rfb;
+mod sniff;
+mod spice;
 mod tokens;
 
 /// A target: it takes any bytes.
 pub type Target = fn(&[u8]);
 
 /// The targets by their names, which are those of their folders in `corpus`.
-pub const TARGETS: [(&str, Target); 8] = [
+pub const TARGETS: [(&str, Target); 10] = [
     ("frames", frames::run),
     ("close", close::run),
+    ("sniff", sniff::run),
     ("handshake", handshake::run),
     ("proxy", proxy::run),
     ("rfb-target", rfb::target),
     ("rfb-client", rfb::client),
+    ("spice", spice::run),
     ("api", api::run),
     ("tokens", tokens::run),
 ];
