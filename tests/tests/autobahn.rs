@@ -13,12 +13,12 @@ use serde_json::{Value, json};
 const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/tests/autobahn");
 const AGENT: &str = "portcullis";
 
-/// 4 MiB in fragments, or in portions, of 64 and 128 bytes: the same as their neighbours with larger ones, for which
-/// a Python of that age needs no minute each.
-const EXCLUDED: [&str; 6] = ["9.3.1", "9.4.1", "9.5.1", "9.5.2", "9.6.1", "9.6.2"];
+/// What a Python of that age needs longest for, and what its neighbours ask as well: 16 MiB of text, where it looks at
+/// each byte itself, and 4 MiB in fragments, or in portions, of 64 and 128 bytes.
+const EXCLUDED: [&str; 7] = ["9.1.6", "9.3.1", "9.4.1", "9.5.1", "9.5.2", "9.6.1", "9.6.2"];
 
 /// How many cases there are then.
-const CASES: usize = 295;
+const CASES: usize = 294;
 
 #[test]
 fn no_case_fails() {

@@ -6,6 +6,7 @@ mod build;
 mod check;
 mod exec;
 mod family;
+mod fuzz;
 mod load;
 mod root;
 mod run;
@@ -41,6 +42,7 @@ enum Task {
     Run(run::Options),
     Bench(bench::Options),
     Soak(soak::Options),
+    Fuzz(fuzz::Options),
 }
 
 fn main() -> ExitCode {
@@ -55,6 +57,7 @@ fn main() -> ExitCode {
         Task::Run(options) => run::run(&options),
         Task::Bench(options) => bench::run(&options),
         Task::Soak(options) => soak::run(&options),
+        Task::Fuzz(options) => fuzz::run(&options),
     });
     let Err(error) = outcome else { return ExitCode::SUCCESS };
     eprintln!("error: {error:#}");

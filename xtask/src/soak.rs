@@ -10,10 +10,10 @@ use clap::Args;
 
 use crate::family::Family;
 use crate::scratch::Scratch;
-use crate::{build, exec, setup};
+use crate::{build, exec, fuzz, setup};
 
 /// Seconds of a minute.
-const MINUTE_S: u64 = 60;
+const MINUTE_S: u32 = 60;
 
 /// Puts the daemon under a mix of sessions, brokers and calls for minutes, and fails on a wrong byte, an unexpected end, or anything that grows or is left.
 #[derive(Debug, Args)]
@@ -36,7 +36,10 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     built.complete()?;
     let gateway = built.gateway.context("there is no daemon to load")?;
     build::player("soak")?;
-    play(&gateway, options)
+    play(&gateway, options)?;
+    // What strangers may send, besides: a tenth of the time for each target.
+    setup::ensure(setup::Level::Test, options.consent)?;
+    fuzz::each(&fuzz::targets()?, u32::from(options.minutes) * MINUTE_S / 10)
 }
 
 fn play(gateway: &Path, options: &Options) -> Result<()> {
@@ -44,7 +47,7 @@ fn play(gateway: &Path, options: &Options) -> Result<()> {
     let scratch = Scratch::new()?;
     let _family = Family::adopt()?;
     let mut soak = Command::new(gateway.with_file_name("soak"));
-    soak.arg((u64::from(options.minutes) * MINUTE_S).to_string()).args(options.json.then_some("json"));
+    soak.arg((u32::from(options.minutes) * MINUTE_S).to_string()).args(options.json.then_some("json"));
     soak.env("PORTCULLIS_BIN", gateway).env("TMPDIR", scratch.path());
     exec::run(&mut soak)
 }

@@ -29,7 +29,7 @@ struct Need {
     present: fn() -> bool,
 }
 
-const NEEDS: [Need; 32] = [
+const NEEDS: [Need; 33] = [
     Need {
         level: Level::Build,
         what: "a C compiler (SQLite is C)",
@@ -151,6 +151,12 @@ const NEEDS: [Need; 32] = [
         what: "debootstrap (for test --bare)",
         packages: &["debootstrap"],
         present: || exec::find("debootstrap").is_some(),
+    },
+    Need {
+        level: Level::Test,
+        what: "a C++ compiler (libFuzzer is C++)",
+        packages: &["g++"],
+        present: || exec::find("c++").is_some(),
     },
     Need {
         level: Level::Test,

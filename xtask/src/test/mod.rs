@@ -13,7 +13,7 @@ use crate::family::Family;
 use crate::scratch::Scratch;
 use crate::setup::{self, Level};
 use crate::steps::Steps;
-use crate::{build, check, exec, workspace};
+use crate::{build, check, exec, fuzz, workspace};
 use build::page;
 use leftovers::Traces;
 
@@ -26,6 +26,9 @@ pub(crate) struct Options {
     #[command(flatten)]
     consent: setup::Consent,
 }
+
+/// Seconds that each fuzz target has.
+const FUZZ_S: u32 = 4;
 
 /// What the last processes of a test get to end by themselves.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -48,6 +51,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     steps.run("API tester", setup::python::install_packages);
     steps.run("websockify", setup::peers::install_websockify);
     steps.run("WebSocket tester", setup::autobahn::install);
+    steps.run("fuzzing", || fuzz::each(&fuzz::targets()?, FUZZ_S));
     steps.run("tests", || exec::run(&mut tests(&scratch)));
     steps.always("nothing left behind", || {
         let ended = family.end(PATIENCE);

@@ -79,15 +79,19 @@ fn files(path: &Path) -> std::io::Result<Vec<PathBuf>> {
     Ok(files)
 }
 
+/// What a line of a token file says.
 #[derive(Debug, PartialEq, Eq)]
-enum Line {
+pub enum Line {
+    /// Nothing: it is empty, or a comment.
     Nothing,
+    /// Where a token leads.
     Token(String, Destination),
+    /// What cannot be meant.
     Wrong,
 }
 
 /// A colon and white space divide token and target, once.
-fn parse(line: &str) -> Line {
+pub fn parse(line: &str) -> Line {
     let line = line.trim();
     if line.is_empty() || line.starts_with('#') {
         return Line::Nothing;

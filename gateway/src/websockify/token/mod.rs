@@ -13,6 +13,8 @@ use std::path::{PathBuf, absolute};
 
 use super::destination::Destination;
 
+pub use file::{Line, parse as parse_line};
+
 /// A way to know.
 pub trait TokenPlugin: Send + Sync {
     /// Where `token` leads; `None` where it leads nowhere. May block.

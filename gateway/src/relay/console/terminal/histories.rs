@@ -111,8 +111,12 @@ mod tests {
     use crate::broker::session::Origin;
 
     fn session() -> Arc<Session> {
-        let origin =
-            Origin { broker_id: "b-1".into(), instance_id: "i-1".into(), protocol: Protocol::Serial };
+        let origin = Origin {
+            broker_id: "b-1".into(),
+            instance_id: "i-1".into(),
+            protocol: Protocol::Serial,
+            by_address: false,
+        };
         Session::new("s-1".into(), origin, "127.0.0.1".parse().expect("an address"))
     }
 

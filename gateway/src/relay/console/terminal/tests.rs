@@ -68,6 +68,7 @@ async fn what_was_shown_comes_first() {
         broker_id: "b-1".into(),
         instance_id: "i-1".into(),
         protocol: target.protocol,
+        by_address: false,
     };
     let session = crate::broker::session::Session::new("s-1".into(), origin, [127, 0, 0, 1].into());
     let Bench { mut terminal, mut line, .. } = bench(histories.join(&target, &session)).await;
