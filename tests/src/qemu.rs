@@ -291,8 +291,10 @@ impl Screen {
         let marks: Vec<_> =
             places().filter(|(x, y)| pixel(other, *x, *y) != ground).step_by(97).take(60).collect();
         let fits = |left: usize, top: usize| {
-            let same = |(x, y): &&(usize, usize)| pixel(self, left + x, top + y) == pixel(other, *x, *y);
-            10 * marks.iter().filter(same).count() >= 9 * marks.len()
+            let differs = |(x, y): &&(usize, usize)| pixel(self, left + x, top + y) != pixel(other, *x, *y);
+            // No more of them than it takes: nearly all places are wrong.
+            let few = marks.len() / 10;
+            marks.iter().filter(differs).take(few + 1).count() <= few
         };
         let corners = (0..=self.height - other.height)
             .flat_map(|top| (0..=self.width - other.width).map(move |left| (left, top)));

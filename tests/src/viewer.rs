@@ -44,6 +44,11 @@ impl Desk {
             .stderr(log("xvfb.log"));
         let server = Guarded::start(&mut server);
         wait_for("Xvfb", || target::connect(([127, 0, 0, 1], port).into(), PATIENCE).ok());
+        // Its picture is zeros until the screen is made.
+        let picture = folder.join("Xvfb_screen0");
+        wait_for("its picture", || {
+            std::fs::read(&picture).ok()?.iter().take(8).any(|byte| *byte > 0).then_some(())
+        });
         let (display, folder) = (format!("127.0.0.1:{}", port - 6_000), folder.to_owned());
         let mut windows = Command::new("openbox");
         windows.env("DISPLAY", &display).env("HOME", &folder).stdin(Stdio::null()).stdout(Stdio::null());
