@@ -34,8 +34,8 @@ impl Token {
     /// Takes what a client shows as a password of SPICE, which has room for 60 bytes: the same bits in base64.
     pub fn from_password(shown: &str) -> Self {
         let bits = BASE64_URL_SAFE_NO_PAD.decode(shown).unwrap_or_default();
-        // One that is no ticket stays what it is: nobody's.
-        if bits.len() == 32 { Self(hex(&bits)) } else { Self(shown.to_owned()) }
+        // What is not of a ticket's length is nobody's, as no ticket is empty.
+        Self(if bits.len() == 32 { hex(&bits) } else { String::new() })
     }
 
     /// The ticket as a password of SPICE, in 43 characters.
