@@ -308,7 +308,7 @@ fn what_is_no_handshake_is_400(backend: &str) {
     let long = format!("GET / HTTP/1.1\r\nX: {}", "x".repeat(20_000));
     for (request, status) in [
         ("POST / HTTP/1.1\r\n\r\n", "400"),
-        ("RFB 003.008\n\r\n\r\n", "400"),
+        ("SSH-2.0-OpenSSH_9.2\r\n\r\n", "400"),
         ("GET / HTTP/1.1\r\nUpgrade: websocket\r\n\r\n", "400"),
         ("GET /nothing HTTP/1.1\r\n\r\n", "404"),
         (&long, "431"),

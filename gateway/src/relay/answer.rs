@@ -77,11 +77,14 @@ impl Answer {
         Self { head: String::new(), body: bytes.into() }
     }
 
-    /// The same with `Retry-After` (RFC 9110 section 10.2.3), in whole seconds that are enough.
+    /// The same with `Retry-After` (RFC 9110 section 10.2.3), in whole seconds that are enough. What is told to a
+    /// native client has no head, and no room for it.
     pub fn again_after(mut self, wait: Duration) -> Self {
         let seconds = enough_seconds(wait);
         // Before the empty line that ends the head.
-        self.head.insert_str(self.head.len() - 2, &format!("Retry-After: {seconds}\r\n"));
+        if let Some(end) = self.head.len().checked_sub(2) {
+            self.head.insert_str(end, &format!("Retry-After: {seconds}\r\n"));
+        }
         self
     }
 
@@ -202,4 +205,19 @@ async fn write(stream: &mut (impl AsyncWrite + Unpin), mut bytes: &[u8]) -> io::
 fn reason(status: u16) -> &'static str {
     use tokio_tungstenite::tungstenite::http::StatusCode;
     StatusCode::from_u16(status).ok().and_then(|status| status.canonical_reason()).unwrap_or("")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn when_to_come_again_is_said_where_there_is_room() {
+        let told =
+            |kind| Answer::refusal_to(kind, Refusal::TargetPassword).again_after(Duration::from_millis(1500));
+        assert!(told(Kind::Http).head.ends_with("\r\nRetry-After: 2\r\n\r\n"));
+        for kind in [Kind::Rfb, Kind::Spice, Kind::Rdp] {
+            assert_eq!(told(kind).head, "", "{kind:?}");
+        }
+    }
 }
