@@ -56,7 +56,9 @@ impl Terminal {
             let end = part.find(|c: char| ('\x40'..='\x7e').contains(&c)).map_or(part.len(), |at| at + 1);
             shown.push_str(&part[end..]);
         }
-        shown
+        // GRUB goes back to the margin, and then to where it was, in the middle of a word.
+        let lines: Vec<_> = shown.split("\r\n").map(|line| line.replace('\r', "")).collect();
+        lines.join("\r\n")
     }
 
     /// Types `text`, in a text frame as xterm.js does.
