@@ -3,10 +3,11 @@
 use std::io::{Read, Write};
 use std::process::{ChildStdin, Command, Stdio};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::process::Guarded;
-use crate::wait_for;
+use crate::terminal::words_of;
+use crate::{PATIENCE, wait_for};
 
 /// A terminal. What runs in it ends when the value is dropped.
 pub struct Person {
@@ -47,6 +48,11 @@ impl Person {
         self.seen.lock().expect("whole").clone()
     }
 
+    /// The words of it, as they stand on the screen.
+    fn words(&self) -> String {
+        words_of(&self.seen())
+    }
+
     /// Types.
     ///
     /// # Panics
@@ -60,11 +66,27 @@ impl Person {
     /// # Panics
     /// It is not.
     pub fn presses_until(&mut self, key: &str, text: &str) {
-        wait_for(&format!("{text:?} on the terminal"), || {
+        let began = Instant::now();
+        while !self.words().contains(text) {
+            assert!(began.elapsed() < PATIENCE, "waited for {text:?} in {:?}", self.seen());
             self.types(key);
             std::thread::sleep(Duration::from_millis(500));
-            self.seen().contains(text).then_some(())
-        });
+        }
+    }
+
+    /// Types `text` as people do who look at what they type: a serial line has room for few keys.
+    ///
+    /// # Panics
+    /// A key is not shown.
+    pub fn types_and_looks(&mut self, text: &str) {
+        for key in text.chars() {
+            let before = self.words().len();
+            let echo = if key == '\r' { '\n' } else { key };
+            self.types(&key.to_string());
+            self.waits(&format!("the echo of {key:?}"), |words| {
+                words[before.min(words.len())..].contains(echo)
+            });
+        }
     }
 
     /// Waits until `text` is shown.
@@ -72,7 +94,15 @@ impl Person {
     /// # Panics
     /// It is not.
     pub fn waits_for(&self, text: &str) {
-        wait_for(&format!("{text:?} on the terminal"), || self.seen().contains(text).then_some(()));
+        self.waits(&format!("{text:?}"), |words| words.contains(text));
+    }
+
+    fn waits(&self, what: &str, is_there: impl Fn(&str) -> bool) {
+        let began = Instant::now();
+        while !is_there(&self.words()) {
+            assert!(began.elapsed() < PATIENCE, "waited for {what} in {:?}", self.seen());
+            std::thread::sleep(Duration::from_millis(20));
+        }
     }
 
     /// Waits until the line has been run, and returns all that was shown.

@@ -13,6 +13,20 @@ use crate::websocket::{self, Socket};
 /// How long a user waits before a key is pressed again.
 const PAUSE: Duration = Duration::from_millis(500);
 
+/// The words that a terminal shows of `raw`, wherever the cursor was between their letters.
+pub fn words_of(raw: &str) -> String {
+    let mut parts = raw.split("\x1b[");
+    let mut shown = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        // Parameters, and a final byte (ECMA-48 section 5.4).
+        let end = part.find(|c: char| ('\x40'..='\x7e').contains(&c)).map_or(part.len(), |at| at + 1);
+        shown.push_str(&part[end..]);
+    }
+    // GRUB goes back to the margin, and then to where it was, in the middle of a word.
+    let lines: Vec<_> = shown.split("\r\n").map(|line| line.replace('\r', "")).collect();
+    lines.join("\r\n")
+}
+
 /// A terminal that is connected by WebSocket.
 pub struct Terminal {
     socket: Socket,
@@ -48,17 +62,7 @@ impl Terminal {
 
     /// All that was shown so far, wherever the cursor was.
     pub fn shown(&self) -> String {
-        let raw = self.raw();
-        let mut parts = raw.split("\x1b[");
-        let mut shown = parts.next().unwrap_or_default().to_owned();
-        for part in parts {
-            // Parameters, and a final byte (ECMA-48 section 5.4).
-            let end = part.find(|c: char| ('\x40'..='\x7e').contains(&c)).map_or(part.len(), |at| at + 1);
-            shown.push_str(&part[end..]);
-        }
-        // GRUB goes back to the margin, and then to where it was, in the middle of a word.
-        let lines: Vec<_> = shown.split("\r\n").map(|line| line.replace('\r', "")).collect();
-        lines.join("\r\n")
+        words_of(&self.raw())
     }
 
     /// Types `text`, in a text frame as xterm.js does.
