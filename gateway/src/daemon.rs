@@ -9,18 +9,20 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
+use sha2::{Digest, Sha256};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::time::{interval, timeout, timeout_at};
 use tracing::{error, info, warn};
 
 use crate::broker::allocator::{Allocator, Ports};
+use crate::broker::channels::Channels;
 use crate::broker::pseudo_name::Names;
 use crate::broker::session::Sessions;
 use crate::broker::table::Table;
-use crate::broker::viewer_file::{Viewer, ViewerTls};
+use crate::broker::viewer_file::Viewer;
 use crate::config::{At, BrokerTls, Config};
-use crate::control::access::Key;
+use crate::control::access::{Key, kept};
 use crate::control::api::status::About;
 use crate::control::api::{self, Api};
 use crate::control::desk::ControlDesk;
@@ -155,7 +157,7 @@ impl Daemon {
         let (desk, recorder) =
             ControlDesk::new(inventory.clone(), store.clone(), metrics.clone(), events.clone());
         let sessions = Arc::new(Sessions::new(config.limits));
-        let viewer = Arc::new(viewer(&config)?);
+        let viewer = Arc::new(viewer(&config, &mut certificates)?);
         let histories = Arc::new(Histories::new(config.history, config.reconnect));
         let shared = Arc::new(Shared {
             table: table.clone(),
@@ -223,6 +225,7 @@ impl Daemon {
             broker_host: config.broker_host.as_str().into(),
             broker_tls: config.broker_tls != BrokerTls::Off,
             viewer,
+            faces: shared.clone(),
             reveal_passwords: config.reveal_passwords,
             key,
             about: Arc::new(About { backend, hook: hook.clone(), steering, started_at: WallTime::now() }),
@@ -316,17 +319,16 @@ fn broker_tls(config: &Config, certificates: &mut Certificates) -> anyhow::Resul
 }
 
 /// What files for native viewers say of the gateway.
-fn viewer(config: &Config) -> anyhow::Result<Viewer> {
-    let speaks = config.broker_tls != BrokerTls::Off;
-    // A viewer names no host that it could be chosen by: it meets the first.
-    let first = config.certificates.first().filter(|_| speaks);
-    let chain = first.map(|identity| crate::tls::certificates(&identity.certificate));
-    let chain = chain.transpose().context("TLS")?;
+fn viewer(config: &Config, certificates: &mut Certificates) -> anyhow::Result<Viewer> {
+    let names = config.state_dir.join("names.key");
+    let key = kept(&names).with_context(|| format!("key of names {}", names.display()))?;
     Ok(Viewer {
         host: config.broker_host.as_str().into(),
-        tls: chain.map(|chain| ViewerTls::of(chain.iter().map(AsRef::as_ref))),
+        tls: certificates.face_if(config.broker_tls != BrokerTls::Off)?,
         plain: config.broker_tls != BrokerTls::Required,
-        names: Arc::new(Names::new().context("make a key for names")?),
+        names: Arc::new(Names::new(&Sha256::digest(key.as_bytes()).into(), config.ttl)),
+        all_channels: config.spice_channels == Channels::default(),
+        reveal_passwords: config.reveal_passwords,
     })
 }
 

@@ -100,9 +100,26 @@ impl Machine {
     /// # Panics
     /// It does not start.
     pub fn start_spice(folder: &Path, password: &str) -> Self {
+        Self::start_spice_at(folder, password, "port=")
+    }
+
+    /// The same by TLS alone, with the certificate in `folder` that an authority made there as `certificate`,
+    /// `key` and `ca.crt`.
+    ///
+    /// # Panics
+    /// It does not start.
+    pub fn start_spice_tls(folder: &Path, password: &str) -> Self {
+        let file = |name: &str, key: &str| format!("{key}={},", folder.join(name).display());
+        let files =
+            [("ca.crt", "x509-cacert-file"), ("certificate", "x509-cert-file"), ("key", "x509-key-file")];
+        let files: String = files.iter().map(|(name, key)| file(name, key)).collect();
+        Self::start_spice_at(folder, password, &format!("{files}tls-port="))
+    }
+
+    fn start_spice_at(folder: &Path, password: &str, port: &str) -> Self {
         let (spice_port, log) = (free_port(10_000), folder.join("firmware.log"));
         let secret = format!("secret,id=s1,data={password}");
-        let spice = format!("port={spice_port},addr=127.0.0.1,password-secret=s1");
+        let spice = format!("{port}{spice_port},addr=127.0.0.1,password-secret=s1");
         let firmware = format!("file,id=fw,path={}", log.display());
         #[rustfmt::skip]
         let more = [

@@ -1,42 +1,11 @@
 //! The wall clock jumps, both ways, under a running daemon: nothing changes but the time stamps.
 
-use std::path::{Path, PathBuf};
-use std::process::Command;
-
+use portcullis_tests::faketime::{Clock, LIBRARY};
 use portcullis_tests::gateway::{ADDRESS, Broker, Gateway};
 use portcullis_tests::target::Target;
 use portcullis_tests::websocket::{echoes, open};
 use portcullis_tests::{require, wait_for};
 use serde_json::json;
-
-const LIBRARY: &str = "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1";
-
-/// The clock of a daemon that was started by [`Clock::wrap`].
-struct Clock(PathBuf);
-
-impl Clock {
-    /// Shows what it is for everybody else.
-    fn new(folder: &Path) -> Self {
-        let clock = Self(folder.join("clock"));
-        clock.set("+0");
-        clock
-    }
-
-    /// Sets it off by so much, in the words of faketime(1).
-    fn set(&self, offset: &str) {
-        // As a whole, or the daemon could read half of it.
-        let new = self.0.with_extension("new");
-        std::fs::write(&new, format!("{offset}\n")).expect("writes");
-        std::fs::rename(new, &self.0).expect("renames");
-    }
-
-    fn wrap(&self, mut command: Command) -> Command {
-        command.env("LD_PRELOAD", LIBRARY).env("FAKETIME_TIMESTAMP_FILE", &self.0);
-        // Each look at the clock reads the file; the monotonic clock is the real one.
-        command.env("FAKETIME_NO_CACHE", "1").env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
-        command
-    }
-}
 
 fn opens(gateway: &Gateway, instance: &str, ttl_s: u64) -> Broker {
     let (status, answer) =

@@ -1,17 +1,20 @@
 //! SPICE desktops with native viewers: all channels one session, the machine's password inside.
 
 use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 
+use portcullis::relay::console::spice::link;
 use portcullis_tests::browser::{self, Browser};
-use portcullis_tests::gateway::{Broker, Gateway};
+use portcullis_tests::faketime::{self, Clock};
+use portcullis_tests::gateway::{ADDRESS, Broker, Gateway};
 use portcullis_tests::namespace::in_namespace;
 use portcullis_tests::process::Guarded;
 use portcullis_tests::qemu::{self, GRUB, Machine, Screen, same_picture};
 use portcullis_tests::target::bounded;
+use portcullis_tests::tls::Authority;
 use portcullis_tests::viewer::{self, Desk};
-use portcullis_tests::{require, wait_for};
+use portcullis_tests::{require, spice, wait_for};
 use serde_json::{Value, json};
 
 const PASSWORD: &str = "inside12";
@@ -180,6 +183,51 @@ fn a_viewer_comes_by_tls_that_the_gateway_ends() {
 }
 
 #[test]
+fn tls_goes_through_to_the_console() {
+    if !all_is_here() {
+        return;
+    }
+    in_namespace(|| {
+        let folder = tempfile::tempdir().expect("a folder");
+        let authority = Authority::new(folder.path());
+        authority.issue(&["desk.example"]);
+        let mut machine = Machine::start_spice_tls(folder.path(), PASSWORD);
+        let ca = format!("targets.ca = {:?}", authority.file());
+        let gateway = Gateway::start(folder.path(), "ebpf", &[&ca, "reveal_passwords = true"]);
+        let instance = json!({
+            "host": "127.0.0.1", "graphics_port": machine.spice_port, "graphics_protocol": "spice",
+            "graphics_passwd": PASSWORD, "tls": "ca", "tls_server_name": "desk.example",
+        });
+        assert_eq!(gateway.api().put("/v1/instances/i-desk", &instance).0, 201);
+        machine.boot();
+        let desk = Desk::start(folder.path());
+        // Only the console itself can read what is said, and only it has this certificate.
+        let path = file(folder.path(), &gateway, &["--through"]);
+        assert_eq!(line(&path, "password"), PASSWORD);
+        let (name, proxy) = (line(&path, "host"), line(&path, "proxy"));
+        let ticket =
+            proxy.strip_prefix("http://ticket:").and_then(|rest| rest.split_once('@')).expect("a ticket").0;
+        let viewer = viewer(&desk, &path, &[]);
+        desk.shows(&mut machine);
+        // Nobody can tell what its channels are; that they are one session is told by the ticket.
+        let sessions = wait_for("all channels", || {
+            let sessions = live(&gateway);
+            (sessions[0]["connections"].as_u64()? >= 4).then_some(sessions)
+        });
+        assert_eq!(sessions.len(), 1, "{sessions:?}");
+        assert_eq!(gateway.metric("portcullis_sessions_total{protocol=\"spice\"}"), 1.0);
+        nothing_told(&gateway, ticket);
+        // Whoever shows no ticket, or another, has no tunnel.
+        let endpoint = proxy.rsplit_once('@').expect("an address").1.parse().expect("an address");
+        for shown in ["", "Proxy-Authorization: Basic dGlja2V0OjVhNWE=\r\n"] {
+            let refused = tunnel_showing(endpoint, &name, shown).expect_err("no tunnel");
+            assert!(refused.starts_with("HTTP/1.1 40"), "{refused}");
+        }
+        drop(viewer);
+    });
+}
+
+#[test]
 fn a_desktop_is_seen_and_typed_at_in_the_browser() {
     if !all_is_here() || !require::pages() || !browser::is_here() {
         return;
@@ -258,11 +306,104 @@ fn a_channel_that_is_switched_off_stays_off() {
     });
 }
 
+/// The file of a further ticket.
+fn further_file(gateway: &Gateway, broker: &Broker, query: &str) -> [String; 2] {
+    let file = gateway.api().get_text(&format!("/v1/brokers/{}/console.vv{query}", broker.id));
+    ["host=", "password="]
+        .map(|key| file.lines().find_map(|line| line.strip_prefix(key)).expect("a line").to_owned())
+}
+
+#[test]
+fn a_channel_belongs_to_its_own_desktop() {
+    if !all_is_here() {
+        return;
+    }
+    in_namespace(|| {
+        let folder = tempfile::tempdir().expect("a folder");
+        let folders = ["one", "two"].map(|name| folder.path().join(name));
+        let machines = folders.each_ref().map(|folder| {
+            std::fs::create_dir(folder).expect("a folder");
+            Machine::start_spice(folder, PASSWORD)
+        });
+        let gateway = Gateway::start(folder.path(), "ebpf", &[]);
+        let desktops = ["i-1", "i-2"].map(|id| {
+            let machine = if id == "i-1" { &machines[0] } else { &machines[1] };
+            let instance = json!({
+                "host": "127.0.0.1", "graphics_port": machine.spice_port, "graphics_protocol": "spice",
+                "graphics_passwd": PASSWORD,
+            });
+            assert_eq!(gateway.api().put(&format!("/v1/instances/{id}"), &instance).0, 201);
+            let broker = gateway.open_again(id);
+            let [_, password] = further_file(&gateway, &broker, "");
+            let connect = move || TcpStream::connect(broker.endpoint).expect("connects");
+            let main = spice::open(connect(), spice::MAIN, 0, &password).expect("a desktop");
+            (connect, password, main)
+        });
+        let [(first, password, main), (second, other_password, other_main)] = &desktops;
+        assert_ne!(main.connection_id, other_main.connection_id);
+        let [id, other_id] = [main.connection_id, other_main.connection_id];
+        let usb = |stream, id, password: &str| spice::open(stream, spice::USBREDIR, id, password).map(drop);
+        // With the first one's id at the second's port, and with its ticket there, too.
+        assert_eq!(usb(second(), id, other_password), Err(link::BAD_CONNECTION_ID));
+        assert_eq!(usb(second(), id, password), Err(link::PERMISSION_DENIED));
+        assert_eq!(usb(first(), other_id, password), Err(link::BAD_CONNECTION_ID));
+        assert_eq!(usb(first(), id, password), Ok(()));
+        assert_eq!(usb(second(), other_id, other_password), Ok(()));
+    });
+}
+
+#[test]
+fn a_channel_is_opened_an_hour_later() {
+    if !all_is_here() || !require::file(faketime::LIBRARY, "faketime") {
+        return;
+    }
+    in_namespace(|| {
+        let folder = tempfile::tempdir().expect("a folder");
+        let machine = Machine::start_spice(folder.path(), PASSWORD);
+        let clock = Clock::of_all(folder.path());
+        // Silence is measured in steps, which a clock that jumps has none of.
+        let patient = ["session.peer_timeout_s = 0"];
+        let wrap = |command, _: &Path| clock.wrap(command);
+        let gateway = Gateway::start_by(folder.path(), &[ADDRESS], "none", &patient, wrap);
+        let instance = json!({
+            "host": "127.0.0.1", "graphics_port": machine.spice_port, "graphics_protocol": "spice",
+            "graphics_passwd": PASSWORD,
+        });
+        assert_eq!(gateway.api().put("/v1/instances/i-desk", &instance).0, 201);
+        let broker = gateway.open_again("i-desk");
+        let [name, password] = further_file(&gateway, &broker, "?proxy=true");
+        let [late_name, late_password] = further_file(&gateway, &broker, "?proxy=true");
+        let by_tunnel = |name: &str| tunnel(&broker, name);
+        let main =
+            spice::open(by_tunnel(&name).expect("a tunnel"), spice::MAIN, 0, &password).expect("a desktop");
+        clock.set("+3600");
+        // Its session goes on, so its name and its ticket are as good as before.
+        let stream = by_tunnel(&name).expect("a tunnel");
+        let late = spice::open(stream, spice::USBREDIR, main.connection_id, &password);
+        assert!(late.is_ok(), "{late:?}: {}", gateway.log());
+        assert_eq!(live(&gateway).len(), 1);
+        // Whoever comes for the first time is too late.
+        let stream = by_tunnel(&late_name).expect("the name of a broker that somebody uses");
+        let late = spice::open(stream, spice::MAIN, 0, &late_password).expect_err("a ticket that is over");
+        assert_eq!(late, link::PERMISSION_DENIED);
+        // And when nobody is in any more, neither is the name.
+        drop(main);
+        wait_for("the end of the session", || live(&gateway).is_empty().then_some(()));
+        clock.set("+7200");
+        wait_for("the end of the name", || by_tunnel(&name).is_err().then_some(()));
+    });
+}
+
 /// A tunnel to `name`, or the answer in place of one.
 fn tunnel(broker: &Broker, name: &str) -> Result<TcpStream, String> {
-    let mut stream = TcpStream::connect(broker.endpoint).expect("connects");
+    tunnel_showing(broker.endpoint, name, "")
+}
+
+/// The same with a header for the proxy.
+fn tunnel_showing(endpoint: SocketAddr, name: &str, header: &str) -> Result<TcpStream, String> {
+    let mut stream = TcpStream::connect(endpoint).expect("connects");
     bounded(&stream);
-    write!(stream, "CONNECT {name}:5900 HTTP/1.0\r\nHost: {name}:5900\r\n\r\n").expect("writes");
+    write!(stream, "CONNECT {name}:5900 HTTP/1.0\r\nHost: {name}:5900\r\n{header}\r\n").expect("writes");
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
         let mut byte = [0];

@@ -275,6 +275,11 @@ impl Broker {
         lock(&self.tickets).sessions().filter(|session| session.live() > 0).count()
     }
 
+    /// Whether somebody is in, or may come back.
+    pub fn has_session(&self, now: Instant) -> bool {
+        lock(&self.tickets).sessions().any(|session| !session.is_over(now, self.admission.window))
+    }
+
     /// Why the broker is over: nothing lets anybody in any more. `None` while something does.
     pub fn over(&self, now: Instant) -> Option<&'static str> {
         // What may come without a ticket may come until the broker's own end.

@@ -3,11 +3,13 @@
 use std::fmt::Write as _;
 use std::sync::Arc;
 
+use futures_util::future::BoxFuture;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-use super::pseudo_name::Names;
+use super::pseudo_name::{Names, Way};
 use super::ticket::Token;
-use super::{Broker, Protocol};
+use super::{Broker, Protocol, Refusal};
+use crate::tls::Kept;
 
 /// Its type.
 pub const CONTENT_TYPE: &str = "application/x-virt-viewer";
@@ -24,6 +26,34 @@ pub enum NoFile {
     /// A viewer of VNC speaks no TLS before RFB.
     #[error("broker ports speak TLS only here, and a viewer of VNC does not")]
     TlsOnly,
+    /// There is no TLS that could go through.
+    #[error(
+        "TLS goes through to consoles of SPICE that speak it, and this one does not: set tls for its instance"
+    )]
+    NoTls,
+    /// Nobody could keep a channel out of it.
+    #[error("channels are switched off here, which they could not be in TLS that goes through")]
+    Unseen,
+}
+
+/// How a viewer is to come.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum By {
+    /// To the broker's port.
+    Port,
+    /// By a tunnel through it.
+    Tunnel,
+    /// By a tunnel, with TLS that only the console ends, whose certificate this is.
+    Through(ViewerTls),
+}
+
+/// What the hall asks of the relay: how a console shows itself.
+pub trait Faces: Send + Sync {
+    /// The certificate of a broker's console, believed as the instance has it.
+    ///
+    /// # Errors
+    /// Why the console is not reached.
+    fn face(&self, broker: Arc<Broker>) -> BoxFuture<'_, Result<ViewerTls, Refusal>>;
 }
 
 /// What all files say alike.
@@ -32,15 +62,19 @@ pub struct Viewer {
     /// Name that clients are given.
     pub host: Arc<str>,
     /// TLS on broker ports.
-    pub tls: Option<ViewerTls>,
+    pub tls: Option<Arc<Kept<ViewerTls>>>,
     /// Plain clients are let in too.
     pub plain: bool,
     /// How brokers are named to a proxy.
     pub names: Arc<Names>,
+    /// All channels may be opened.
+    pub all_channels: bool,
+    /// Whoever has the API key may know the machine's password.
+    pub reveal_passwords: bool,
 }
 
 /// The certificate that a viewer meets.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ViewerTls {
     /// Whom it is to trust, in PEM; empty for those that its system trusts.
     pub authority: String,
@@ -57,6 +91,12 @@ impl ViewerTls {
         let subject = chain.first().map(|(_, server)| subject(server)).unwrap_or_default();
         let last = chain.last().filter(|(_, last)| last.subject() == last.issuer());
         Self { authority: last.map(|(der, _)| pem(der)).unwrap_or_default(), subject }
+    }
+
+    /// The same, with these authorities, in DER, in place of the chain's own.
+    pub fn with_authorities<'a>(mut self, authorities: impl IntoIterator<Item = &'a [u8]>) -> Self {
+        self.authority = authorities.into_iter().map(pem).collect();
+        self
     }
 }
 
@@ -85,48 +125,98 @@ fn pem(der: &[u8]) -> String {
 }
 
 impl Viewer {
-    /// The file for whoever holds `token`; with `by_proxy`, for a viewer that goes through the broker's port as its
-    /// proxy, and asks for a name there that is none.
+    /// The file for whoever holds `token`.
     ///
     /// # Errors
     /// See [`NoFile`].
-    pub fn file(&self, broker: &Broker, token: &Token, by_proxy: bool) -> Result<String, NoFile> {
-        let (kind, password) = match broker.protocol {
-            Protocol::Spice => ("spice", Some(token.password())),
-            Protocol::Vnc | Protocol::Ikvm if !broker.is_native() => return Err(NoFile::NotNative),
-            Protocol::Vnc | Protocol::Ikvm if !self.plain => return Err(NoFile::TlsOnly),
-            Protocol::Vnc | Protocol::Ikvm => ("vnc", None),
-            other => return Err(NoFile::Protocol(other)),
-        };
-        let port = broker.endpoint.port();
-        let mut file = format!("[virt-viewer]\ntype={kind}\n");
-        let mut line = |key: &str, value: &str| {
-            // Text that somebody chose must not begin a line of its own.
-            let _ = writeln!(file, "{key}={}", value.replace(['\r', '\n'], " "));
-        };
-        if by_proxy && kind == "spice" {
-            line("host", &self.names.name(&broker.id));
-            line("proxy", &format!("http://{}:{port}", bracketed(&self.host)));
-        } else {
-            line("host", &self.host);
-        }
-        match self.tls.as_ref().filter(|_| kind == "spice") {
-            Some(ViewerTls { authority, subject }) => {
-                line("tls-port", &port.to_string());
-                line("host-subject", subject);
-                if !authority.is_empty() {
-                    line("ca", authority);
-                }
+    pub fn file(&self, broker: &Broker, token: &Token, by: &By) -> Result<String, NoFile> {
+        match broker.protocol {
+            Protocol::Spice => self.spice(broker, token, by),
+            Protocol::Vnc | Protocol::Ikvm if !broker.is_native() => Err(NoFile::NotNative),
+            Protocol::Vnc | Protocol::Ikvm if !self.plain => Err(NoFile::TlsOnly),
+            Protocol::Vnc | Protocol::Ikvm => {
+                let mut file = File::new("vnc");
+                file.line("host", &self.host);
+                file.line("port", &broker.endpoint.port().to_string());
+                Ok(file.end(broker))
             }
-            None => line("port", &port.to_string()),
+            other => Err(NoFile::Protocol(other)),
         }
-        if let Some(password) = password {
-            line("password", &password);
+    }
+
+    fn spice(&self, broker: &Broker, token: &Token, by: &By) -> Result<String, NoFile> {
+        let port = broker.endpoint.port();
+        let mut file = File::new("spice");
+        let proxy = |ticket: &str| format!("http://{ticket}{}:{port}", bracketed(&self.host));
+        match by {
+            By::Port => file.line("host", &self.host),
+            By::Tunnel => {
+                file.line("host", &self.names.name(&broker.id, Way::Ended));
+                file.line("proxy", &proxy(""));
+            }
+            By::Through(face) => {
+                self.may_pass(broker)?;
+                file.line("host", &self.names.name(&broker.id, Way::Passed));
+                // What is said in the tunnel is for the console alone, so the ticket is said to the proxy.
+                file.line("proxy", &proxy(&format!("ticket:{}@", token.reveal())));
+                file.tls(port, face);
+                if let Some(secret) = broker.target().secret.filter(|_| self.reveal_passwords) {
+                    file.line("password", secret.reveal());
+                }
+                return Ok(file.end(broker));
+            }
         }
-        line("title", &broker.instance_id);
+        match &self.tls {
+            Some(own) => file.tls(port, &own.current()),
+            None => file.line("port", &port.to_string()),
+        }
+        file.line("password", &token.password());
+        Ok(file.end(broker))
+    }
+
+    /// Whether TLS may go through to the broker's console.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn may_pass(&self, broker: &Broker) -> Result<(), NoFile> {
+        if broker.protocol != Protocol::Spice {
+            Err(NoFile::Protocol(broker.protocol))
+        } else if broker.target().tls.is_none() {
+            Err(NoFile::NoTls)
+        } else if !self.all_channels {
+            Err(NoFile::Unseen)
+        } else {
+            Ok(())
+        }
+    }
+}
+
+/// A file that is written.
+struct File(String);
+
+impl File {
+    fn new(kind: &str) -> Self {
+        Self(format!("[virt-viewer]\ntype={kind}\n"))
+    }
+
+    /// Text that somebody chose must not begin a line of its own.
+    fn line(&mut self, key: &str, value: &str) {
+        let _ = writeln!(self.0, "{key}={}", value.replace(['\r', '\n'], " "));
+    }
+
+    fn tls(&mut self, port: u16, ViewerTls { authority, subject }: &ViewerTls) {
+        self.line("tls-port", &port.to_string());
+        self.line("host-subject", subject);
+        if !authority.is_empty() {
+            self.line("ca", authority);
+        }
+    }
+
+    fn end(mut self, broker: &Broker) -> String {
+        self.line("title", &broker.instance_id);
         // It is good for one session.
-        line("delete-this-file", "1");
-        Ok(file)
+        self.line("delete-this-file", "1");
+        self.0
     }
 }
 
@@ -140,6 +230,8 @@ mod tests {
     use std::time::{Duration, Instant};
 
     use super::*;
+    use crate::broker::target::TargetTls;
+    use crate::broker::target::tls::{Start, Trust};
     use crate::broker::{Admission, Target};
 
     fn broker(protocol: Protocol) -> Broker {
@@ -156,7 +248,10 @@ mod tests {
     }
 
     fn viewer(tls: Option<ViewerTls>, plain: bool) -> Viewer {
-        Viewer { host: "console.example".into(), tls, plain, names: Arc::new(Names::new().expect("a key")) }
+        let names = Arc::new(Names::new(&[1; 32], Duration::from_secs(30)));
+        let tls = tls.map(|tls| Kept::fixed(Arc::new(tls)));
+        let host = "console.example".into();
+        Viewer { host, tls, plain, names, all_channels: true, reveal_passwords: false }
     }
 
     fn token() -> Token {
@@ -165,7 +260,7 @@ mod tests {
 
     #[test]
     fn a_desktop_is_reached_by_the_ticket() {
-        let file = viewer(None, true).file(&broker(Protocol::Spice), &token(), false).expect("a file");
+        let file = viewer(None, true).file(&broker(Protocol::Spice), &token(), &By::Port).expect("a file");
         let password = token().password();
         assert_eq!(
             file,
@@ -179,9 +274,10 @@ mod tests {
     #[test]
     fn a_proxy_is_asked_for_a_name_that_is_none() {
         let viewer = viewer(None, true);
-        let file = viewer.file(&broker(Protocol::Spice), &token(), true).expect("a file");
+        let file = viewer.file(&broker(Protocol::Spice), &token(), &By::Tunnel).expect("a file");
         let host = file.lines().find_map(|line| line.strip_prefix("host=")).expect("a host");
-        assert!(viewer.names.is(host, "b-e33af3a1fc989695"), "{host}");
+        let said = viewer.names.read(host, "b-e33af3a1fc989695").expect("a name of ours");
+        assert_eq!(said.way, Way::Ended);
         assert!(file.contains("\nproxy=http://console.example:13452\n"), "{file}");
     }
 
@@ -196,21 +292,39 @@ mod tests {
         let tls = ViewerTls::of([own.der().as_ref()]);
         assert_eq!(tls.subject, "O=lab\\, inc,CN=console");
         assert_eq!(tls.authority.replace("\\n", "\n").trim(), own.pem().replace("\r\n", "\n").trim());
-        let file = viewer(Some(tls), false).file(&broker(Protocol::Spice), &token(), false).expect("a file");
+        let file =
+            viewer(Some(tls), false).file(&broker(Protocol::Spice), &token(), &By::Port).expect("a file");
         assert!(file.contains("\ntls-port=13452\n") && !file.contains("\nport="), "{file}");
         assert!(file.contains("\nca=-----BEGIN CERTIFICATE-----\\n"), "{file}");
     }
 
     #[test]
+    fn tls_goes_through_to_a_console_that_speaks_it() {
+        let face = ViewerTls { authority: "PEM".to_owned(), subject: "CN=desk".to_owned() };
+        let (viewer, by) = (viewer(None, true), By::Through(face));
+        let plain = broker(Protocol::Spice);
+        assert_eq!(viewer.file(&plain, &token(), &by), Err(NoFile::NoTls));
+        let tls = TargetTls { trust: Trust::Ca, start: Start::Connect, server_name: None };
+        let desk = broker(Protocol::Spice);
+        desk.retarget(Target { tls: Some(Box::new(tls)), ..desk.target() });
+        let file = viewer.file(&desk, &token(), &by).expect("a file");
+        let proxy = format!("\nproxy=http://ticket:{}@console.example:13452\n", token().reveal());
+        assert!(file.contains(&proxy) && file.contains("\ntls-port=13452\n"), "{file}");
+        assert!(file.contains("\nhost-subject=CN=desk\nca=PEM\n") && !file.contains("password"), "{file}");
+        let some_off = Viewer { all_channels: false, ..viewer };
+        assert_eq!(some_off.file(&desk, &token(), &by), Err(NoFile::Unseen));
+    }
+
+    #[test]
     fn who_cannot_come_in_gets_no_file() {
-        let refused = |viewer: Viewer, protocol| viewer.file(&broker(protocol), &token(), false).err();
+        let refused = |viewer: Viewer, protocol| viewer.file(&broker(protocol), &token(), &By::Port).err();
         assert_eq!(refused(viewer(None, true), Protocol::Rdp), Some(NoFile::Protocol(Protocol::Rdp)));
         assert_eq!(refused(viewer(None, true), Protocol::Vnc), Some(NoFile::NotNative));
         let native = broker(Protocol::Vnc);
         native.admit_native(Instant::now());
         let tls_only = viewer(Some(ViewerTls::default()), false);
-        assert_eq!(tls_only.file(&native, &token(), false).err(), Some(NoFile::TlsOnly));
-        let file = viewer(None, true).file(&native, &token(), false).expect("a file");
+        assert_eq!(tls_only.file(&native, &token(), &By::Port).err(), Some(NoFile::TlsOnly));
+        let file = viewer(None, true).file(&native, &token(), &By::Port).expect("a file");
         assert!(file.contains("\ntype=vnc\n") && !file.contains("password"), "{file}");
     }
 }

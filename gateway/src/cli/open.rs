@@ -23,6 +23,9 @@ pub struct Options {
     /// With --vv: the viewer comes by a tunnel through the broker's port.
     #[arg(long, requires = "vv")]
     proxy: bool,
+    /// With --vv: TLS goes through to the console, in such a tunnel.
+    #[arg(long, requires = "vv", conflicts_with = "proxy")]
+    through: bool,
     /// Where a viewer of VNC comes from, which cannot show a ticket.
     #[arg(long, requires = "vv", value_name = "PREFIX")]
     client: Option<String>,
@@ -33,7 +36,7 @@ pub struct Options {
 
 /// A broker that is open already is as good: whoever opens a console twice fills no range.
 pub fn run(options: Options, client: &Client) -> Result<(), Failure> {
-    let Options { instance_id, vv, proxy, client: prefix, json } = options;
+    let Options { instance_id, vv, proxy, through, client: prefix, json } = options;
     let native = prefix.is_some();
     let wish = CreateBroker { instance_id, client: prefix, native, reuse: true, ..CreateBroker::default() };
     let created: CreatedBroker = client.post("/v1/brokers", &wish)?;
@@ -43,7 +46,8 @@ pub fn run(options: Options, client: &Client) -> Result<(), Failure> {
     match vv {
         Some(path) => {
             let id = encode(&created.broker.broker_id);
-            let file = client.get_text(&format!("/v1/brokers/{id}/console.vv?proxy={proxy}"))?;
+            let file =
+                client.get_text(&format!("/v1/brokers/{id}/console.vv?proxy={proxy}&through={through}"))?;
             write(&path, &file)?;
         }
         None if !json => say(&created.console_url),

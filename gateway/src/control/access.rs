@@ -19,25 +19,7 @@ impl Key {
     /// # Errors
     /// The file cannot be read or made, or holds no key.
     pub fn load(path: &Path) -> io::Result<Self> {
-        let key = match std::fs::read_to_string(path) {
-            Ok(key) => key,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                let key = random_hex::<32>()?;
-                // Whole or not at all: a crash in between must not leave an empty key.
-                let draft = path.with_extension("new");
-                let mut file =
-                    OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&draft)?;
-                file.write_all(format!("{key}\n").as_bytes())?;
-                file.sync_all()?;
-                std::fs::rename(&draft, path)?;
-                key
-            }
-            Err(error) => return Err(error),
-        };
-        match key.trim() {
-            "" => Err(io::Error::new(io::ErrorKind::InvalidData, "the file holds no key")),
-            key => Ok(Self::of(key)),
-        }
+        kept(path).map(|key| Self::of(&key))
     }
 
     fn of(key: &str) -> Self {
@@ -47,6 +29,32 @@ impl Key {
     /// Whether `shown` is the key.
     pub fn is(&self, shown: &str) -> bool {
         Self::of(shown).0 == self.0
+    }
+}
+
+/// A secret that is kept in the file `path`; makes one of mode 0600 where there is none.
+///
+/// # Errors
+/// The file cannot be read or made, or holds nothing.
+pub fn kept(path: &Path) -> io::Result<String> {
+    let key = match std::fs::read_to_string(path) {
+        Ok(key) => key,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let key = random_hex::<32>()?;
+            // Whole or not at all: a crash in between must not leave an empty key.
+            let draft = path.with_extension("new");
+            let mut file =
+                OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&draft)?;
+            file.write_all(format!("{key}\n").as_bytes())?;
+            file.sync_all()?;
+            std::fs::rename(&draft, path)?;
+            key
+        }
+        Err(error) => return Err(error),
+    };
+    match key.trim() {
+        "" => Err(io::Error::new(io::ErrorKind::InvalidData, "the file holds no key")),
+        key => Ok(key.to_owned()),
     }
 }
 

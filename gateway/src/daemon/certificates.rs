@@ -7,10 +7,11 @@ use anyhow::Context;
 use tokio::time::interval;
 use tracing::{error, info};
 
+use crate::broker::viewer_file::ViewerTls;
 use crate::config::Config;
 use crate::metrics::Metrics;
 use crate::relay::stream::Handshake;
-use crate::tls::{Clients, Identity, Look, Server};
+use crate::tls::{Clients, Identity, Kept, Look, Server, certificates};
 
 /// How often files are looked at: a change is used after the second look that finds it the same.
 const LOOK: Duration = Duration::from_secs(1);
@@ -45,6 +46,22 @@ impl Certificates {
     /// See [`Self::handshake`].
     pub fn handshake_if(&mut self, is_wanted: bool, clients: &Clients) -> anyhow::Result<Option<Handshake>> {
         is_wanted.then(|| self.handshake(clients)).transpose()
+    }
+
+    /// What a viewer that names no host meets: the first certificate, if it `is_wanted`.
+    ///
+    /// # Errors
+    /// The file is no good.
+    pub fn face_if(&mut self, is_wanted: bool) -> anyhow::Result<Option<Arc<Kept<ViewerTls>>>> {
+        let Some(first) = self.own.first().filter(|_| is_wanted) else { return Ok(None) };
+        let path = first.certificate.clone();
+        let face = Kept::new(vec![path.clone()], move || {
+            let chain = certificates(&path)?;
+            Ok(Arc::new(ViewerTls::of(chain.iter().map(AsRef::as_ref))))
+        });
+        let face = face.context("TLS")?;
+        self.followed.push(face.clone());
+        Ok(Some(face))
     }
 
     /// Looks after something else that is made of files.

@@ -16,6 +16,7 @@ use crate::broker::passwords::{Passwords, Turn};
 use crate::broker::session::Session;
 use crate::broker::target::tls::{Start, Trust};
 use crate::broker::target::{Local, TargetTls};
+use crate::broker::viewer_file::ViewerTls;
 use crate::broker::{LastRefusal, Protocol, Refusal, Secret, Target};
 use crate::descriptors;
 use crate::metrics::Metrics;
@@ -38,6 +39,13 @@ pub enum Far {
     Fronted(Fronted<TargetStream>),
     /// Behind SPICE's link.
     Linked(Linked<TargetStream>),
+}
+
+impl Far {
+    /// A console that nobody stands in front of.
+    pub fn through(stream: TcpStream) -> Self {
+        Self::Fronted(Fronted::open(TargetStream::Tcp(stream)))
+    }
 }
 
 /// Does the same with whatever is inside.
@@ -292,7 +300,34 @@ impl Reach {
         Ok(TargetStream::Tls(Box::new(stream)))
     }
 
-    async fn dial(&self, target: &Target, broker_id: &str) -> Result<TcpStream, Refusal> {
+    /// The certificate that `target` shows, and who vouches for it.
+    ///
+    /// # Errors
+    /// [`Refusal::TargetTls`] where it is not believed, or none is shown with the first byte;
+    /// [`Refusal::TargetRefused`], [`Refusal::TargetTimeout`], [`Refusal::Full`].
+    pub async fn face(&self, target: &Target, broker_id: &str) -> Result<ViewerTls, Refusal> {
+        let tls = target.tls.as_ref().filter(|tls| tls.start == Start::Connect).ok_or(Refusal::TargetTls)?;
+        let stream = self.dial(target, broker_id).await?;
+        let TargetStream::Tls(stream) = self.encrypt(stream, target, tls, broker_id).await? else {
+            return Err(Refusal::TargetTls);
+        };
+        let chain = stream.get_ref().1.peer_certificates().unwrap_or_default();
+        let face = ViewerTls::of(chain.iter().map(AsRef::as_ref));
+        if tls.trust != Trust::Ca {
+            return Ok(face);
+        }
+        let authorities = self.tls.authorities().map_err(|error| {
+            warn!(broker_id, %error, "targets.ca cannot be read");
+            Refusal::Unavailable
+        })?;
+        Ok(face.with_authorities(authorities.iter().map(AsRef::as_ref)))
+    }
+
+    /// A connection to `target`, of which nothing is used yet.
+    ///
+    /// # Errors
+    /// [`Refusal::TargetRefused`], [`Refusal::TargetTimeout`], [`Refusal::Full`].
+    pub async fn dial(&self, target: &Target, broker_id: &str) -> Result<TcpStream, Refusal> {
         let began = Instant::now();
         let dialled = match target.local.as_deref() {
             Some(Local::Socket(path)) => self.sockets.dial(path, self.within).await,

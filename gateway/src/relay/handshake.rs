@@ -7,6 +7,8 @@ use std::io;
 use std::net::IpAddr;
 use std::time::Duration;
 
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
 use tokio::io::AsyncReadExt;
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::handshake::machine::TryParse;
@@ -70,17 +72,14 @@ impl From<Refusal> for NoHead {
 
 /// How a client begins.
 #[derive(Debug)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "it is there for a moment, and a box would be one more for each client"
-)]
 pub enum Opening {
     /// With a request's head.
     Head(Head),
     /// With something else: these bytes are all that was read of it.
     Native(Kind, Vec<u8>),
-    /// With the wish for a tunnel to this name, without its port (RFC 9110 section 9.3.6).
-    Connect(String),
+    /// With the wish for a tunnel to this name, without its port (RFC 9110 section 9.3.6), and the ticket that was
+    /// shown to the proxy.
+    Connect(String, Option<Token>),
     /// Not at all: it waits for the console to speak.
     Quiet,
 }
@@ -123,7 +122,7 @@ async fn read_on(
                 }
             }
             Some(Kind::Connect) => match connect(&bytes)? {
-                Some(name) => return Ok(Opening::Connect(name)),
+                Some((name, token)) => return Ok(Opening::Connect(name, token)),
                 None if bytes.len() < HEAD_MAX => {}
                 None => return Err(Refusal::HeadTooLong.into()),
             },
@@ -144,9 +143,9 @@ async fn read_on(
     }
 }
 
-/// The name that a request for a tunnel asks for, once all of its head has come. Viewers of SPICE send it in
-/// HTTP/1.0, and wait for the answer.
-fn connect(bytes: &[u8]) -> Result<Option<String>, Refusal> {
+/// The name that a request for a tunnel asks for, and the ticket in it, once all of its head has come. Viewers of
+/// SPICE send it in HTTP/1.0, and wait for the answer.
+fn connect(bytes: &[u8]) -> Result<Option<(String, Option<Token>)>, Refusal> {
     let mut headers = [httparse::EMPTY_HEADER; 64];
     let mut request = httparse::Request::new(&mut headers);
     match request.parse(bytes) {
@@ -155,7 +154,17 @@ fn connect(bytes: &[u8]) -> Result<Option<String>, Refusal> {
         Ok(httparse::Status::Complete(_)) | Err(_) => return Err(Refusal::BadHandshake),
     }
     let authority = request.path.ok_or(Refusal::BadHandshake)?;
-    Ok(Some(authority.rsplit_once(':').map_or(authority, |(name, _)| name).to_owned()))
+    let name = authority.rsplit_once(':').map_or(authority, |(name, _)| name).to_owned();
+    let shown = request.headers.iter().find(|header| header.name.eq_ignore_ascii_case("Proxy-Authorization"));
+    Ok(Some((name, shown.and_then(|header| proxy_ticket(header.value)))))
+}
+
+/// The ticket that a viewer shows to its proxy as a password, whatever the user's name (RFC 7617 section 2).
+fn proxy_ticket(value: &[u8]) -> Option<Token> {
+    let (scheme, credentials) = std::str::from_utf8(value).ok()?.split_once(' ')?;
+    let decoded = BASE64_STANDARD.decode(credentials.trim()).ok()?;
+    let (_, password) = std::str::from_utf8(&decoded).ok()?.split_once(':')?;
+    scheme.eq_ignore_ascii_case("Basic").then(|| Token::from_client(password))
 }
 
 /// What a client asks for.
@@ -437,8 +446,21 @@ mod tests {
         for len in 8..head.len() {
             assert_eq!(connect(&head.as_bytes()[..len]), Ok(None), "{len}");
         }
-        assert_eq!(connect(head.as_bytes()), Ok(Some("b-1.ab.portcullis.invalid".into())));
-        assert_eq!(connect(b"CONNECT name HTTP/1.1\r\n\r\n"), Ok(Some("name".into())));
+        let asks =
+            |name: &str, ticket: Option<&str>| Ok(Some((name.to_owned(), ticket.map(Token::from_client))));
+        assert_eq!(connect(head.as_bytes()), asks("b-1.ab.portcullis.invalid", None));
+        // "ticket:5a5a", and what is no ticket.
+        for (shown, ticket) in [
+            ("Basic dGlja2V0OjVhNWE=", Some("5a5a")),
+            ("basic dGlja2V0OjVhNWE=", Some("5a5a")),
+            ("Basic dGlja2V0", None),
+            ("Basic ?", None),
+            ("Bearer dGlja2V0OjVhNWE=", None),
+            ("", None),
+        ] {
+            let head = format!("CONNECT name HTTP/1.1\r\nProxy-Authorization: {shown}\r\n\r\n");
+            assert_eq!(connect(head.as_bytes()), asks("name", ticket), "{shown}");
+        }
         for bad in ["CONNECT  HTTP/1.1\r\n\r\n", "CONNECT x:1\r\n\r\n", "CONNECT x:1 HTTP/1.1\r\n\r\nmore"] {
             assert_eq!(connect(bad.as_bytes()), Err(Refusal::BadHandshake), "{bad}");
         }

@@ -15,11 +15,12 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tracing::{debug, info};
 
+use crate::broker::pseudo_name::Way;
 use crate::broker::session::{Admitted, Connection, Sessions};
 use crate::broker::sources::Sources;
 use crate::broker::table::Table;
 use crate::broker::ticket::{Claim, Token};
-use crate::broker::viewer_file::{CONTENT_TYPE, Viewer};
+use crate::broker::viewer_file::{By, CONTENT_TYPE, Viewer};
 use crate::broker::web_origin::WebOrigin;
 use crate::broker::{Broker, Desk, Protocol, Refusal, Stop, Target, canonical};
 use crate::descriptors;
@@ -40,6 +41,7 @@ use super::traffic::Traffic;
 use super::ws::{Close, CloseCode};
 
 mod spice;
+mod through;
 
 /// What every session needs; one value for all cores.
 pub struct Shared {
@@ -284,7 +286,7 @@ impl Caller {
         stopping: Stopping<'_>,
     ) -> Option<Connected> {
         let answered = async {
-            self.stream.write_all(b"HTTP/1.1 200 Connection established\r\n\r\n").await?;
+            self.stream.write_all(TUNNEL).await?;
             self.stream.flush().await
         };
         answered.await.ok()?;
@@ -306,11 +308,12 @@ impl Caller {
                 self.speaks = kind;
                 self.ask_natively(early, broker.ok_or(Refusal::NoBroker)?, shared).await
             }
-            Opening::Connect(name) => {
+            Opening::Connect(name, token) => {
                 let broker = broker.ok_or(Refusal::NoBroker)?;
-                // It only selects, and there is nothing to select in a tunnel.
-                let is_ours = shared.viewer.names.is(&name, &broker.id) && !self.tunnelled;
-                Err(if is_ours { Otherwise::Tunnel } else { Refusal::WrongName.into() })
+                match self.way(&name, broker, shared).ok_or(Refusal::WrongName)? {
+                    Way::Ended => Err(Otherwise::Tunnel),
+                    Way::Passed => self.ask_to_pass(token, broker, shared).await,
+                }
             }
             Opening::Quiet => {
                 let broker = broker.ok_or(Refusal::NoBroker)?;
@@ -318,6 +321,12 @@ impl Caller {
                 self.ask_natively(Vec::new(), broker, shared).await
             }
         }
+    }
+
+    /// How a tunnel to `name` leads to the broker. The name only selects, and there is nothing to select in a tunnel.
+    fn way(&self, name: &str, broker: &Broker, shared: &Shared) -> Option<Way> {
+        let said = shared.viewer.names.read(name, &broker.id).filter(|_| !self.tunnelled)?;
+        (said.is_fresh || broker.has_session(Instant::now())).then_some(said.way)
     }
 
     async fn ask_by_http(
@@ -351,13 +360,8 @@ impl Caller {
             // To ask is not to use: the claim is given back.
             return Err(Otherwise::Answered(Answer::status(broker)));
         };
-        let welcome = Welcome {
-            broker: broker.clone(),
-            claim,
-            upgrade: Some(upgrade),
-            early: head.rest,
-            dialled: None,
-        };
+        let greeting = Greeting::Upgrade(upgrade);
+        let welcome = Welcome { broker: broker.clone(), claim, greeting, early: head.rest, dialled: None };
         self.reach(welcome, shared).await
     }
 
@@ -375,7 +379,8 @@ impl Caller {
             return self.ask_by_link(early, broker, shared).await;
         }
         let claim = broker.claim_native(self.client.ip(), Instant::now())?;
-        let welcome = Welcome { broker: broker.clone(), claim, upgrade: None, early, dialled: None };
+        let greeting = Greeting::Nothing;
+        let welcome = Welcome { broker: broker.clone(), claim, greeting, early, dialled: None };
         self.reach(welcome, shared).await
     }
 
@@ -406,7 +411,7 @@ impl Caller {
         let broker = broker.ok_or(Refusal::NoBroker)?;
         drop(self.claim(broker, token.as_ref(), shared)?);
         let token = token.ok_or(Refusal::NoTicket)?;
-        let file = shared.viewer.file(broker, &token, false).map_err(|_| Refusal::NoPage)?;
+        let file = shared.viewer.file(broker, &token, &By::Port).map_err(|_| Refusal::NoPage)?;
         Ok(Otherwise::Answered(Answer::new(200, CONTENT_TYPE, NO_STORE, file.into_bytes().into())))
     }
 
@@ -448,12 +453,34 @@ fn refused(refusal: Refusal, broker: Option<Arc<Broker>>, client: SocketAddr, sh
     shared.desk.refused(broker, client.ip(), refusal);
 }
 
+/// What a client hears of the gateway when it is in.
+enum Greeting {
+    /// Yes, to a WebSocket.
+    Upgrade(Upgrade),
+    /// Yes, to a tunnel.
+    Tunnel,
+    /// Nothing: the first word is the console's.
+    Nothing,
+}
+
+/// The answer to a request for a tunnel.
+const TUNNEL: &[u8] = b"HTTP/1.1 200 Connection established\r\n\r\n";
+
+impl Greeting {
+    fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Upgrade(upgrade) => upgrade.answer(),
+            Self::Tunnel => TUNNEL,
+            Self::Nothing => &[],
+        }
+    }
+}
+
 /// A client that may come in.
 struct Welcome {
     broker: Arc<Broker>,
     claim: Claim,
-    /// To a WebSocket; none for a native client.
-    upgrade: Option<Upgrade>,
+    greeting: Greeting,
     early: Vec<u8>,
     /// Where its ticket came by way of the target, that is dialled already.
     dialled: Option<(Target, Far)>,
@@ -463,7 +490,7 @@ impl Welcome {
     /// Resolves the instance once more, dials it, and records the session. Dropped at any point before
     /// that, the ticket is as it was.
     async fn reach(self, client: &mut ClientStream, shared: &Shared) -> Result<Reached, Refused> {
-        let Self { broker, claim, upgrade, early, dialled } = self;
+        let Self { broker, claim, greeting, early, dialled } = self;
         let admitted = shared.sessions.admit(claim.session())?;
         let unanswered = |_| Refusal::Unavailable;
         let (target, far) = match dialled {
@@ -491,7 +518,7 @@ impl Welcome {
         let begun = timeout(shared.answer, recorded).await.map_err(unanswered)??;
         let connection = claim.enter();
         begun.keep();
-        Ok(Reached { broker, connection, admitted, far, upgrade, early })
+        Ok(Reached { broker, connection, admitted, far, greeting, early })
     }
 }
 
@@ -501,27 +528,25 @@ struct Reached {
     connection: Connection,
     admitted: Admitted,
     far: Far,
-    upgrade: Option<Upgrade>,
+    greeting: Greeting,
     early: Vec<u8>,
 }
 
 impl Reached {
     async fn accept(self, Caller { mut stream, client, .. }: Caller, shared: &Shared) -> Option<Connected> {
-        let Self { broker, connection, admitted, far, upgrade, early } = self;
+        let Self { broker, connection, admitted, far, greeting, early } = self;
         if connection.is_first() {
             shared.metrics.session_began(connection.session().protocol);
         }
-        if let Some(upgrade) = &upgrade {
-            let answered = async {
-                stream.write_all(upgrade.answer()).await?;
-                stream.flush().await
-            };
-            if answered.await.is_err() {
-                ended(connection, CLIENT_GONE, shared);
-                return None;
-            }
+        let greeted = async {
+            stream.write_all(greeting.bytes()).await?;
+            stream.flush().await
+        };
+        if greeted.await.is_err() {
+            ended(connection, CLIENT_GONE, shared);
+            return None;
         }
-        let framed = upgrade.is_some();
+        let framed = matches!(greeting, Greeting::Upgrade(_));
         Some(Connected { broker, connection, admitted, stream, far, client, framed, early })
     }
 }

@@ -9,7 +9,7 @@ use serde::Deserialize;
 
 use crate::broker::Stop;
 use crate::broker::ticket::Token;
-use crate::broker::viewer_file::{self as vv, NoFile};
+use crate::broker::viewer_file::{self as vv, By, NoFile};
 
 use super::Api;
 use super::openapi::problems;
@@ -31,7 +31,7 @@ problems!(
 );
 problems!(
     /// Of a file for a viewer.
-    ViewerProblems: BadRequest, NoBroker, NotOpened, StoreUnavailable, Stopping
+    ViewerProblems: BadRequest, NoBroker, NotOpened, NoConsole, StoreUnavailable, Stopping, Full
 );
 
 /// Opens a broker.
@@ -131,6 +131,9 @@ pub struct ViewerQuery {
     /// By a tunnel through the broker's port, for viewers behind a firewall that lets nothing else out.
     #[param(default = false)]
     proxy: bool,
+    /// By such a tunnel too, and with TLS that goes through to the console.
+    #[param(default = false)]
+    through: bool,
 }
 
 /// A file for remote-viewer, with a ticket of its own: good for one session.
@@ -155,8 +158,16 @@ pub async fn viewer_file(
     let (broker, _) = api.lifecycle.broker(&id).ok_or_else(|| Problem::no_broker(&id))?;
     // Whether there can be one is found out before a ticket is made for it.
     let refused = |why: NoFile| Problem::bad_request(why.to_string());
-    api.viewer.file(&broker, &Token::from_client(""), query.proxy).map_err(refused)?;
+    let by = if query.through {
+        api.viewer.may_pass(&broker).map_err(refused)?;
+        By::Through(api.faces.face(broker.clone()).await.map_err(Problem::no_console)?)
+    } else if query.proxy {
+        By::Tunnel
+    } else {
+        By::Port
+    };
+    api.viewer.file(&broker, &Token::from_client(""), &by).map_err(refused)?;
     let opened = api.lifecycle.ticket(&id).await?.ok_or_else(|| Problem::no_broker(&id))?;
-    let file = api.viewer.file(&opened.broker, &opened.token, query.proxy).map_err(refused)?;
+    let file = api.viewer.file(&opened.broker, &opened.token, &by).map_err(refused)?;
     Ok(([(CONTENT_TYPE, vv::CONTENT_TYPE)], file))
 }

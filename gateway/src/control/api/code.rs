@@ -44,11 +44,13 @@ pub enum Code {
     Stopping,
     /// Descriptors or memory have run out.
     Full,
+    /// The console was asked for its certificate, and shows none that is believed.
+    NoConsole,
 }
 
 impl Code {
     /// All of them: name, HTTP status, and `ret_code` of action-style answers.
-    pub const ALL: [(Self, &'static str, u16, u16); 20] = [
+    pub const ALL: [(Self, &'static str, u16, u16); 21] = [
         (Self::BadRequest, "bad_request", 400, 1100),
         (Self::NotJson, "not_json", 415, 1101),
         (Self::NotForm, "not_form", 415, 1102),
@@ -69,6 +71,7 @@ impl Code {
         (Self::NoFreePort, "no_free_port", 503, 5200),
         (Self::Stopping, "stopping", 503, 5300),
         (Self::Full, "full", 503, 5400),
+        (Self::NoConsole, "no_console", 502, 5500),
     ];
 
     const fn row(self) -> (&'static str, u16, u16) {

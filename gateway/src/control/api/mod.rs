@@ -30,7 +30,7 @@ use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::broker::viewer_file::Viewer;
+use crate::broker::viewer_file::{Faces, Viewer};
 use crate::kernel::filter::Gate;
 use crate::kernel::interfaces::Seat;
 use crate::metrics::Metrics;
@@ -60,6 +60,8 @@ pub struct Api {
     pub broker_tls: bool,
     /// Files for native viewers.
     pub viewer: Arc<Viewer>,
+    /// How consoles show themselves.
+    pub faces: Arc<dyn Faces>,
     /// Whether the passwords of consoles are shown.
     pub reveal_passwords: bool,
     /// Who may.

@@ -18,6 +18,7 @@ use crate::control::store::StoreError;
 use crate::descriptors;
 
 use super::code::Code;
+use crate::broker::Refusal;
 
 /// Why a call was refused.
 #[derive(Debug)]
@@ -91,6 +92,15 @@ impl Problem {
     /// No instance has this id.
     pub fn no_instance(id: &str) -> Self {
         Self::new(Code::NoInstance, format!("there is no instance {id:?}"))
+    }
+
+    /// The console was asked, and this came of it.
+    pub fn no_console(why: Refusal) -> Self {
+        match why {
+            Refusal::Unavailable => Self::new(Code::StoreUnavailable, why.to_string()),
+            Refusal::Full => Self::new(Code::Full, why.to_string()),
+            why => Self::new(Code::NoConsole, why.to_string()),
+        }
     }
 
     /// A path that is no call.

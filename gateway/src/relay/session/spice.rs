@@ -13,7 +13,7 @@ use crate::relay::answer::Answer;
 use crate::relay::console::spice::{self, Welcome as Word, link};
 use crate::relay::far::Far;
 
-use super::{Caller, Otherwise, Reached, Shared, Welcome, refused};
+use super::{Caller, Greeting, Otherwise, Reached, Shared, Welcome, refused};
 
 /// Whoever is not let in hears of it so long after it showed its ticket, whatever was wrong.
 const VERDICT: Duration = Duration::from_millis(500);
@@ -62,7 +62,13 @@ impl Caller {
         let password = shared.reach.password(&target);
         linked.welcome(Word { session: claim.session().clone(), password });
         let dialled = Some((target, Far::Linked(linked)));
-        let welcome = Welcome { broker: broker.clone(), claim, upgrade: None, early: Vec::new(), dialled };
+        let welcome = Welcome {
+            broker: broker.clone(),
+            claim,
+            greeting: Greeting::Nothing,
+            early: Vec::new(),
+            dialled,
+        };
         let reached = self.reach(welcome, shared).await;
         if let Err(Otherwise::Refused(why)) = reached {
             info!(broker_id = broker.id, code = why.why.answer().1, "a channel's link ends");

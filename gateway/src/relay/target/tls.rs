@@ -21,6 +21,8 @@ use crate::tls::{self, Kept, Look, TlsError};
 /// How TLS toward targets is done, for all of them.
 #[derive(Debug, Default)]
 pub struct Connector {
+    /// Their file.
+    ca: Option<PathBuf>,
     /// Authorities for [`Trust::Ca`]; without them the system's, looked up when they are needed.
     roots: Option<Arc<Kept<RootCertStore>>>,
     systems: OnceLock<Arc<RootCertStore>>,
@@ -66,7 +68,20 @@ impl Connector {
     /// See [`TlsError`].
     pub fn new(ca: Option<&PathBuf>, insecure: bool) -> Result<Self, TlsError> {
         let kept = |path: PathBuf| Kept::new(vec![path.clone()], move || tls::roots(&path));
-        Ok(Self { roots: ca.cloned().map(kept).transpose()?, systems: OnceLock::new(), insecure })
+        Ok(Self {
+            ca: ca.cloned(),
+            roots: ca.cloned().map(kept).transpose()?,
+            systems: OnceLock::new(),
+            insecure,
+        })
+    }
+
+    /// The authorities of [`Trust::Ca`], in DER; none where they are the system's.
+    ///
+    /// # Errors
+    /// See [`TlsError`].
+    pub fn authorities(&self) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+        self.ca.as_deref().map_or(Ok(Vec::new()), tls::certificates)
     }
 
     /// What is to be looked after.
