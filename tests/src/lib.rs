@@ -24,6 +24,7 @@ pub mod prometheus;
 pub mod proxy;
 pub mod pty;
 pub mod qemu;
+pub mod rdp;
 pub mod require;
 pub mod serial;
 pub mod state;

@@ -16,7 +16,7 @@ pub fn is_here() -> bool {
         && require::file("/usr/bin/xdotool", "xdotool")
 }
 
-/// A screen of 1280 by 1024 pixels, reached by TCP of the namespace only.
+/// A screen, of 1280 by 1024 pixels unless said otherwise, reached by TCP of the namespace only.
 pub struct Desk {
     // Before the server, so that it ends first.
     _windows: Guarded,
@@ -31,12 +31,20 @@ impl Desk {
     /// # Panics
     /// It does not start.
     pub fn start(folder: &Path) -> Self {
+        Self::start_sized(folder, "1280x1024")
+    }
+
+    /// The same with another size, `WIDTHxHEIGHT` in pixels.
+    ///
+    /// # Panics
+    /// It does not start.
+    pub fn start_sized(folder: &Path, size: &str) -> Self {
         let port = free_port(6_000);
         let log = |name: &str| File::create(folder.join(name)).expect("a log");
         let mut server = Command::new("Xvfb");
         server
             .arg(format!(":{}", port - 6_000))
-            .args(["-screen", "0", "1280x1024x24", "-fbdir"])
+            .args(["-screen", "0", &format!("{size}x24"), "-fbdir"])
             .arg(folder)
             .args(["-nolock", "-nolisten", "unix", "-nolisten", "local", "-listen", "tcp", "-ac"])
             .stdin(Stdio::null())
@@ -78,6 +86,11 @@ impl Desk {
             .stdout(log.try_clone().expect("a log"))
             .stderr(log);
         Guarded::start(&mut command)
+    }
+
+    /// Its name, for programs that are started otherwise.
+    pub fn display(&self) -> &str {
+        &self.display
     }
 
     /// What is on it.

@@ -29,7 +29,7 @@ struct Need {
     present: fn() -> bool,
 }
 
-const NEEDS: [Need; 33] = [
+const NEEDS: [Need; 35] = [
     Need {
         level: Level::Build,
         what: "a C compiler (SQLite is C)",
@@ -73,6 +73,22 @@ const NEEDS: [Need; 33] = [
         what: "native viewers of SPICE",
         packages: &["virt-viewer", "spice-client-gtk"],
         present: || exec::find("remote-viewer").is_some() && exec::find("spicy-screenshot").is_some(),
+    },
+    Need {
+        level: Level::Run,
+        what: "a desktop behind RDP",
+        packages: &["freerdp2-shadow-x11", "xvfb", "openbox", "xterm"],
+        present: || {
+            ["freerdp-shadow-cli", "Xvfb", "openbox", "xterm"]
+                .iter()
+                .all(|program| exec::find(program).is_some())
+        },
+    },
+    Need {
+        level: Level::Test,
+        what: "a native viewer of RDP, and a clipboard",
+        packages: &["freerdp2-x11", "xclip"],
+        present: || exec::find("xfreerdp").is_some() && exec::find("xclip").is_some(),
     },
     Need {
         level: Level::Test,
