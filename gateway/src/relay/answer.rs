@@ -10,6 +10,7 @@ use tokio::time::timeout;
 use crate::broker::{Broker, LastRefusal, Refusal};
 use crate::web::{NO_STORE, POLICY, Page};
 
+use super::console::rdp::x224;
 use super::console::spice::link::{self, Reply};
 use super::sniff::Kind;
 
@@ -66,7 +67,7 @@ impl Answer {
         let body = match kind {
             Kind::Tls | Kind::Http | Kind::Connect | Kind::Other => return Self::refusal(refusal),
             Kind::Spice => spice_refusal(refusal),
-            Kind::Rdp => X224_DISCONNECT.to_vec(),
+            Kind::Rdp => x224::GOODBYE.to_vec(),
             Kind::Rfb => rfb_refusal(refusal),
         };
         Self { head: String::new(), body: body.into() }
@@ -143,10 +144,6 @@ impl Answer {
         timeout(LINGER, drain).await?
     }
 }
-
-/// X.224's disconnect request, without a reason (ISO 8073 section 13.5; [MS-RDPBCGR] has no other word before a
-/// connection stands).
-const X224_DISCONNECT: [u8; 11] = [3, 0, 0, 11, 6, 0x80, 0, 0, 0, 0, 0];
 
 /// A link that is none. SPICE has no words for reasons.
 fn spice_refusal(refusal: Refusal) -> Vec<u8> {

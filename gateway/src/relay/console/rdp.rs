@@ -1,0 +1,3 @@
+//! RDP: the opening that each connection begins with. What follows is copied as it is; no picture is ever decoded.
+
+pub mod x224;
