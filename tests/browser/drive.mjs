@@ -98,6 +98,20 @@ const commands = {
     }, undefined, { timeout: ACTION_MS });
   },
 
+  /** {selector, name} -> {value}: a property of the first such element. */
+  async property({ selector, name }) {
+    return { value: await page.locator(selector).first().evaluate((element, key) => element[key], name, { timeout: ACTION_MS }) };
+  },
+
+  /** {selector, tag, attributes}: puts an element into the first such one, as a script of the page does. */
+  async put({ selector, tag, attributes }) {
+    await page.locator(selector).first().evaluate((parent, child) => {
+      const element = document.createElement(child.tag);
+      for (const [name, value] of Object.entries(child.attributes)) element.setAttribute(name, value);
+      parent.append(element);
+    }, { tag, attributes }, { timeout: ACTION_MS });
+  },
+
   /** {selector, timeout_ms}, once the page shows such a thing. */
   async wait_for({ selector, timeout_ms = ACTION_MS }) {
     await page.locator(selector).waitFor({ state: 'visible', timeout: timeout_ms });

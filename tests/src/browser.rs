@@ -97,6 +97,11 @@ impl Browser {
         Screen { width: size("width"), height: size("height"), rgb }
     }
 
+    /// A property of the first such element.
+    pub fn property(&mut self, selector: &str, name: &str) -> Value {
+        self.ask(&json!({ "do": "property", "selector": selector, "name": name }))["value"].clone()
+    }
+
     /// Presses a key on the machine's screen.
     pub fn press(&mut self, key: &str) {
         self.press_in(OWN_CANVAS, key);

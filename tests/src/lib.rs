@@ -35,6 +35,7 @@ pub mod target;
 pub mod terminal;
 pub mod tigervnc;
 pub mod tls;
+pub mod transcript;
 pub mod transfer;
 pub mod usage;
 pub mod viewer;

@@ -121,12 +121,15 @@ impl Machine {
         let secret = format!("secret,id=s1,data={password}");
         let spice = format!("{port}{spice_port},addr=127.0.0.1,password-secret=s1");
         let firmware = format!("file,id=fw,path={}", log.display());
+        let trace = folder.join("input.log").display().to_string();
         #[rustfmt::skip]
         let more = [
             "-S", "-object", &secret, "-spice", &spice, "-device", "qemu-xhci,id=xhci",
             "-device", "usb-tablet,bus=xhci.0", "-chardev", "spicevmc,id=ur0,name=usbredir",
             "-device", "usb-redir,chardev=ur0,bus=xhci.0,id=urd0",
             "-chardev", &firmware, "-device", "isa-debugcon,iobase=0x402,chardev=fw",
+            "-audiodev", "spice,id=sound", "-machine", "pcspk-audiodev=sound",
+            "-d", "trace:input_event_btn", "-D", &trace,
         ];
         Self { spice_port, ..Self::start_with(folder, free_vnc_port(), "", &more) }
     }
@@ -140,6 +143,12 @@ impl Machine {
     pub fn firmware(&self) -> String {
         std::fs::read(self.folder.join("firmware.log"))
             .map_or_else(|_| String::new(), |said| String::from_utf8_lossy(&said).into_owned())
+    }
+
+    /// How many buttons of a mouse were pressed or let go so far.
+    pub fn clicks(&self) -> usize {
+        let said = std::fs::read_to_string(self.folder.join("input.log")).unwrap_or_default();
+        said.lines().filter(|line| line.contains("input_event_btn")).count()
     }
 
     /// What its human monitor answers.

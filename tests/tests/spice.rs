@@ -3,6 +3,7 @@
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use portcullis::relay::console::spice::link;
 use portcullis_tests::browser::{self, Browser};
@@ -261,6 +262,92 @@ fn a_desktop_is_seen_and_typed_at_in_the_browser() {
         // The machine ends, and the page says so.
         drop(machine);
         browser.wait_for("#title:not(:empty)");
+    });
+}
+
+/// Lets GRUB play, by the speaker of a PC, until the browser does.
+fn is_heard(browser: &mut Browser) {
+    let mut tried: Option<Instant> = None;
+    wait_for("sound", || {
+        if tried.is_none_or(|tried| tried.elapsed() > Duration::from_secs(10)) {
+            // A key ends what was played before. A PC has room for few keys.
+            browser.press("Enter");
+            for key in "play 60 440 600".chars() {
+                browser.type_text(&key.to_string());
+                std::thread::sleep(Duration::from_millis(50));
+            }
+            browser.press("Enter");
+            tried = Some(Instant::now());
+        }
+        let is_there = browser.count("#spice-screen audio") > 0;
+        let played = is_there.then(|| browser.property("#spice-screen audio", "currentTime"));
+        played.and_then(|time| time.as_f64()).filter(|time| *time > 0.0)
+    });
+}
+
+#[test]
+fn a_desktop_is_heard_clicked_at_and_started_anew_in_the_browser() {
+    if !all_is_here() || !require::pages() || !browser::is_here() {
+        return;
+    }
+    in_namespace(|| {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (mut machine, gateway) = desktop(folder.path(), &[]);
+        machine.boot();
+        let broker = gateway.open_again("i-desk");
+        let mut browser = Browser::open(broker.answer["console_url"].as_str().expect("a URL"));
+        browser.wait_state("connected");
+        wait_for("GRUB", || (machine.screen().ink() > 1_000).then_some(()));
+        let menu = machine.screen();
+        wait_for("GRUB's command line", || {
+            browser.press("c");
+            (machine.screen().likeness(&menu) < 0.99).then_some(())
+        });
+        is_heard(&mut browser);
+        one_session_with(&gateway, &["main", "playback"]);
+        // The page's policy does not keep a video from its place.
+        let style = json!({ "style": "position: absolute; top: 40px; left: 70px" });
+        browser
+            .ask(&json!({ "do": "put", "selector": "#spice-screen", "tag": "video", "attributes": style }));
+        wait_for("the video in its place", || {
+            let place = ["offsetTop", "offsetLeft"].map(|name| browser.property("#spice-screen video", name));
+            (place == [json!(40), json!(70)]).then_some(())
+        });
+        let clicks = machine.clicks();
+        browser.click("#spice-screen canvas");
+        wait_for("the click to arrive", || (machine.clicks() >= clicks + 2).then_some(()));
+        // All three at once start a PC anew, which its firmware says.
+        let starts = |machine: &Machine| machine.firmware().matches("SeaBIOS (version").count();
+        let before = starts(&machine);
+        browser.press("Escape");
+        browser.click("#keys-button");
+        browser.click("#keys [data-keys='ctrl alt del']");
+        wait_for("the machine to start anew", || (starts(&machine) > before).then_some(()));
+        browser.shot("spice-page");
+    });
+}
+
+#[test]
+fn a_wrong_password_of_the_gateways_is_said_to_be_that() {
+    if !all_is_here() || !require::pages() || !browser::is_here() {
+        return;
+    }
+    in_namespace(|| {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (machine, gateway) = desktop(folder.path(), &[]);
+        let instance = json!({
+            "host": "127.0.0.1", "graphics_port": machine.spice_port, "graphics_protocol": "spice",
+            "graphics_passwd": "another1",
+        });
+        assert_eq!(gateway.api().put("/v1/instances/i-desk", &instance).0, 200);
+        let broker = gateway.open_again("i-desk");
+        let mut browser = Browser::open(broker.answer["console_url"].as_str().expect("a URL"));
+        browser.wait_text("#title", "The gateway has a wrong password");
+        assert!(
+            gateway.log().contains("the console of SPICE does not take its password"),
+            "{}",
+            gateway.log()
+        );
     });
 }
 

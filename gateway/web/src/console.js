@@ -167,6 +167,7 @@ function away(shown) {
 
 async function finish(how, shown, stale) {
   if ('login' in how) return end(ofLogin(how.login));
+  if (how.refusal) return end(ofRefusal({ code: how.refusal }));
   if (how.broken) return end(ofPage('not_understood', 'again'));
   // After 1006 the reason, if there was one, is not in the close but in what the gateway says now.
   if (shown || how.close.code !== 1006) return stumble(ofClose(how.close));

@@ -61,14 +61,16 @@ function connect(library, screen, ticket, listener) {
   spice.ws.addEventListener('close', ({ code, reason }) => end({ close: { code, reason } }));
 
   function failed(error) {
-    // A password that a desktop does not take is said by SPICE; all else shows in how the connection closed.
-    if (/password|permission/i.test(String(error?.message))) end({ login: '' });
+    // A password that a desktop does not take is said by SPICE, and is the gateway's; all else shows in how the
+    // connection closed.
+    if (/password|permission/i.test(String(error?.message))) end({ refusal: 'target_password' });
     else if (spice.ws.readyState === WebSocket.OPEN) spice.ws.close();
   }
 
   const canvas = () => place.querySelector('canvas');
   // The screen is there with its first surface.
-  const observer = new MutationObserver(() => {
+  const observer = new MutationObserver((changes) => {
+    for (const { addedNodes } of changes) for (const node of addedNodes) placeVideo(node);
     if (!canvas()) return;
     canvas().tabIndex = 0;
     lay();
@@ -77,6 +79,11 @@ function connect(library, screen, ticket, listener) {
     observer.told = true;
   });
   observer.observe(place, { childList: true });
+
+  /** Where spice-html5 puts a video is in an attribute, which our policy lets nobody use; the same by script is allowed. */
+  function placeVideo(node) {
+    if (node.localName === 'video') node.style.cssText = node.getAttribute('style') ?? '';
+  }
 
   /** In the middle; scaled by a transform, which spice-html5's pointer is right in, unlike in a canvas of another size. */
   function lay() {

@@ -16,7 +16,7 @@ const NOBODY = { connected() {}, asked() {}, unknownKey() {}, copied() {}, gone(
 /**
  * `listener` is told: `connected()`, `asked(types)` for credentials, `unknownKey(bytes)` where the server shows a
  * key that a person should check, `copied(text)` when the machine has copied text, and once, last, `gone(end)` with
- * one of `{ login: reason }`, `{ close: { code, reason } }`, `{ broken: true }`.
+ * one of `{ login: reason }`, `{ close: { code, reason } }`, `{ broken: true }`; of SPICE `{ refusal: code }`, too.
  */
 export function connect(screen, ticket, listener) {
   // Made here and not by noVNC, which does not pass on the close code.

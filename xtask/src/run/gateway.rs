@@ -63,12 +63,12 @@ impl Gateway {
         self.member.check()
     }
 
-    /// Tells it of an instance whose console is on this machine: a VNC server, or a serial line.
+    /// Tells it of an instance whose console is on this machine.
     pub(crate) fn add_instance(&self, id: &str, at: &At) -> Result<()> {
         let mut add = self.client(&["instance", "add", id, "--hypervisor", "kvm"]);
         match at {
-            At::Port(port) => {
-                add.args(["--host", "127.0.0.1", "--port", &port.to_string(), "--protocol", "vnc"])
+            At::Port(port, protocol) => {
+                add.args(["--host", "127.0.0.1", "--port", &port.to_string(), "--protocol", protocol])
             }
             At::Socket(name) => add.args(["--socket", name, "--protocol", "serial"]),
         };
@@ -77,8 +77,17 @@ impl Gateway {
 
     /// What shows a terminal of it in another one.
     pub(crate) fn terminal_command(&self, id: &str) -> String {
+        format!("{} console {id}", self.command())
+    }
+
+    /// What shows a desktop of it in a native viewer.
+    pub(crate) fn viewer_command(&self, id: &str) -> String {
+        format!("{} open {id} --vv desk.vv && remote-viewer desk.vv", self.command())
+    }
+
+    fn command(&self) -> String {
         let (binary, api, key) = (self.binary.display(), &self.ready.api, self.key_file.display());
-        format!("{binary} --url {api} --key-file {key} console {id}")
+        format!("{binary} --url {api} --key-file {key}")
     }
 
     /// Opens a broker to an instance.

@@ -2,7 +2,9 @@
 //! and needs no disk, network or account.
 
 use std::fs;
+use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
@@ -25,6 +27,8 @@ const INSTALLERS: &str = "/usr/lib/debian-installer/images";
 pub(crate) enum Console {
     /// A screen, over VNC.
     Vnc,
+    /// A screen, over SPICE, with a place for a USB device.
+    Spice,
     /// A serial line.
     Serial,
 }
@@ -32,8 +36,8 @@ pub(crate) enum Console {
 /// Where a machine's console is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum At {
-    /// At this port of 127.0.0.1.
-    Port(u16),
+    /// At this port of 127.0.0.1, and what is spoken there.
+    Port(u16, &'static str),
     /// At the Unix socket of this name in the folder of the run.
     Socket(&'static str),
 }
@@ -56,6 +60,7 @@ impl Guest {
     pub(crate) fn start(console: Console, folder: &Path) -> Result<Self> {
         match console {
             Console::Vnc => Self::with_screen(folder),
+            Console::Spice => Self::with_desktop(folder),
             Console::Serial => Self::with_line(folder),
         }
     }
@@ -85,20 +90,25 @@ impl Guest {
     }
 
     fn with_screen(folder: &Path) -> Result<Self> {
-        let (kernel, initrd) = images().context("the guest's images are missing: run `cargo xtask setup`")?;
         let socket = folder.join("qmp.sock");
-        let mut qemu = exec::command(QEMU);
-        // Never KVM: a machine may have a /dev/kvm that only runs guests made for it.
-        qemu.args(["-accel", "tcg,thread=multi", "-cpu", "max", "-m", "1024", "-nodefaults", "-nic", "none"]);
-        // A tablet, because a mouse that reports movements drifts away from the pointer of the browser.
-        qemu.args(["-vga", "std", "-usb", "-device", "usb-tablet", "-display", "none"]);
-        qemu.arg("-kernel").arg(kernel).arg("-initrd").arg(initrd).args(["-append", "vga=788 --- quiet"]);
+        let mut qemu = screen(&socket)?;
         // QEMU takes the first free display; we ask it which.
         qemu.args(["-vnc", "127.0.0.1:0,to=99"]);
-        qemu.arg("-qmp").arg(format!("unix:{},server=on,wait=off", socket.display()));
         let mut member = Member::start("guest", &qemu, folder)?;
         let vnc_port = qmp::vnc_port(&socket, || member.check())?;
-        Ok(Self { member, at: At::Port(vnc_port) })
+        Ok(Self { member, at: At::Port(vnc_port, "vnc") })
+    }
+
+    fn with_desktop(folder: &Path) -> Result<Self> {
+        let socket = folder.join("qmp.sock");
+        let port = free_port()?;
+        let mut qemu = screen(&socket)?;
+        qemu.args(["-spice", &format!("port={port},addr=127.0.0.1,disable-ticketing=on")]);
+        qemu.args(["-device", "qemu-xhci,id=xhci", "-chardev", "spicevmc,id=usb,name=usbredir"]);
+        qemu.args(["-device", "usb-redir,chardev=usb,bus=xhci.0"]);
+        let mut member = Member::start("guest", &qemu, folder)?;
+        qmp::ready(&socket, || member.check())?;
+        Ok(Self { member, at: At::Port(port, "spice") })
     }
 
     /// Where its console is.
@@ -110,6 +120,25 @@ impl Guest {
     pub(crate) fn check(&mut self) -> Result<()> {
         self.member.check()
     }
+}
+
+/// A machine with a graphics card, which nobody sees yet, and its control socket.
+fn screen(socket: &Path) -> Result<Command> {
+    let (kernel, initrd) = images().context("the guest's images are missing: run `cargo xtask setup`")?;
+    let mut qemu = exec::command(QEMU);
+    // Never KVM: a machine may have a /dev/kvm that only runs guests made for it.
+    qemu.args(["-accel", "tcg,thread=multi", "-cpu", "max", "-m", "1024", "-nodefaults", "-nic", "none"]);
+    // A tablet, because a mouse that reports movements drifts away from the pointer of the browser.
+    qemu.args(["-vga", "std", "-usb", "-device", "usb-tablet", "-display", "none"]);
+    qemu.arg("-kernel").arg(kernel).arg("-initrd").arg(initrd).args(["-append", "vga=788 --- quiet"]);
+    qemu.arg("-qmp").arg(format!("unix:{},server=on,wait=off", socket.display()));
+    Ok(qemu)
+}
+
+/// A port that nobody has now: unlike that of VNC, QEMU does not choose it by itself.
+fn free_port() -> Result<u16> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("find a free port")?;
+    Ok(listener.local_addr()?.port())
 }
 
 /// Whether QEMU finds its BIOS and that of its graphics card.

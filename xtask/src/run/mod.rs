@@ -28,7 +28,7 @@ pub(crate) struct Options {
     /// The broker address; one of this machine's own lets others reach the console.
     #[arg(long, value_name = "ADDR", default_value_t = LOCAL)]
     host: IpAddr,
-    /// What the machine has: a screen, or a serial line.
+    /// What the machine has: a screen, by VNC or SPICE, or a serial line.
     #[arg(long, value_enum, default_value_t = Console::Vnc)]
     console: Console,
     /// Run this daemon instead of building one.
@@ -97,8 +97,10 @@ fn introduce(&Options { host, console, .. }: &Options, gateway: &Gateway) {
     }
     println!("  API {}, metrics {}/metrics", ready.api, ready.metrics);
     println!("  Dashboard {}/, with the key in {}", ready.api, gateway.key_file().display());
-    if console == Console::Serial {
-        println!("  In a terminal: {}", gateway.terminal_command("i-demo"));
+    match console {
+        Console::Vnc => {}
+        Console::Spice => println!("  In a native viewer: {}", gateway.viewer_command("i-demo")),
+        Console::Serial => println!("  In a terminal: {}", gateway.terminal_command("i-demo")),
     }
     println!("  Ctrl-C stops and removes all of it.");
 }

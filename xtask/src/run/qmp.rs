@@ -1,4 +1,4 @@
-//! The one question we ask QEMU over its machine protocol (QMP): where is the screen?
+//! What we ask QEMU over its machine protocol (QMP): where is the screen, and are you there?
 
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
@@ -15,7 +15,17 @@ use crate::signals;
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The TCP port of QEMU's VNC server. `alive` fails when QEMU has ended.
-pub(crate) fn vnc_port(socket: &Path, mut alive: impl FnMut() -> Result<()>) -> Result<u16> {
+pub(crate) fn vnc_port(socket: &Path, alive: impl FnMut() -> Result<()>) -> Result<u16> {
+    let answer = answer(socket, "query-vnc", alive)?;
+    port(&answer).with_context(|| format!("find the port in QEMU's answer {answer}"))
+}
+
+/// Waits until QEMU answers, and so listens wherever it was told to. `alive` fails when it has ended.
+pub(crate) fn ready(socket: &Path, alive: impl FnMut() -> Result<()>) -> Result<()> {
+    answer(socket, "query-status", alive).map(drop)
+}
+
+fn answer(socket: &Path, command: &str, mut alive: impl FnMut() -> Result<()>) -> Result<Value> {
     let deadline = Instant::now() + PATIENCE;
     let stream = loop {
         match UnixStream::connect(socket) {
@@ -32,8 +42,7 @@ pub(crate) fn vnc_port(socket: &Path, mut alive: impl FnMut() -> Result<()>) -> 
     stream.set_read_timeout(Some(PATIENCE))?;
     let mut lines = BufReader::new(stream.try_clone()?).lines();
     ask(&stream, &mut lines, "qmp_capabilities")?;
-    let answer = ask(&stream, &mut lines, "query-vnc")?;
-    port(&answer).with_context(|| format!("find the port in QEMU's answer {answer}"))
+    ask(&stream, &mut lines, command)
 }
 
 fn ask(

@@ -266,7 +266,7 @@ impl Missing {
         if level >= Level::Run {
             missing.add_guest();
         }
-        if level >= Level::Test && !guest::has_spice() {
+        if level >= Level::Run && !guest::has_spice() {
             missing.what.push("QEMU's SPICE".into());
             missing.qemu.push("qemu-system-modules-spice".into());
         }

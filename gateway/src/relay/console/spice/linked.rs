@@ -9,6 +9,7 @@ use std::task::{Context, Poll, Waker, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+use tracing::warn;
 
 use super::link::{self, Ask, KEY_LEN, Reply};
 use super::ticket::{Key, Sealed, TICKET_LEN, seal};
@@ -238,7 +239,13 @@ impl Link {
     fn look(&mut self, bytes: &[u8]) -> bool {
         let Step::Result(channel, so_far) = &mut self.step else { return false };
         so_far.extend(bytes);
-        let refused = so_far.first_chunk().is_some_and(|result| u32::from_le_bytes(*result) != link::OK);
+        let result = so_far.first_chunk().map_or(link::OK, |result| u32::from_le_bytes(*result));
+        let refused = result != link::OK;
+        if result == link::PERMISSION_DENIED
+            && let Some(Welcome { session, .. }) = &self.welcome
+        {
+            warn!(broker_id = session.broker_id, "the console of SPICE does not take its password");
+        }
         let id_at = 4 + HEADERS[usize::from(channel.mini)];
         let id = so_far.get(id_at..).and_then(|id| id.first_chunk());
         let done = match id {
