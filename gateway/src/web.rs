@@ -43,23 +43,33 @@ pub struct Page {
 
 /// A `Content-Security-Policy`: talk with the own server alone, and no frame around it.
 macro_rules! policy {
-    ($style:literal) => {
+    ($script:literal, $style:literal, $connect:literal) => {
         concat!(
-            "default-src 'none'; script-src 'self'; style-src ",
+            "default-src 'none'; script-src ",
+            $script,
+            "; style-src ",
             $style,
-            "; img-src 'self' data: blob:; media-src blob:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+            "; img-src 'self' data: blob:; media-src blob:; connect-src ",
+            $connect,
+            "; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
         )
     };
 }
 
 /// Of all pages: own scripts and styles.
-pub const POLICY: &str = policy!("'self'");
+pub const POLICY: &str = policy!("'self'", "'self'", "'self'");
 /// Of terminals: xterm.js colours its cells by styles that it writes.
-const POLICY_OF_TERMINALS: &str = policy!("'self' 'unsafe-inline'");
+const POLICY_OF_TERMINALS: &str = policy!("'self'", "'self' 'unsafe-inline'", "'self'");
+/// Of RDP: IronRDP is WebAssembly, which it reads out of a `data:` address in itself.
+const POLICY_OF_RDP: &str = policy!("'self' 'wasm-unsafe-eval'", "'self'", "'self' data:");
 
 /// `Content-Security-Policy` of the page that shows a console that speaks `protocol`.
 pub fn policy(protocol: Option<Protocol>) -> &'static str {
-    if protocol.is_some_and(Protocol::is_terminal) { POLICY_OF_TERMINALS } else { POLICY }
+    match protocol {
+        Some(Protocol::Serial | Protocol::Container) => POLICY_OF_TERMINALS,
+        Some(Protocol::Rdp) => POLICY_OF_RDP,
+        Some(Protocol::Vnc | Protocol::Spice | Protocol::Ikvm) | None => POLICY,
+    }
 }
 
 /// `Cache-Control` of what is different the next time.

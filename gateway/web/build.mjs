@@ -14,9 +14,16 @@ const spiceHtml5 = join(root, 'node_modules/@spice-project/spice-html5');
 const { version } = JSON.parse(await readFile(join(spiceHtml5, 'package.json'), 'utf8'));
 // What is there for ever in browsers' caches has another name for each version.
 const spiceFolder = `spice-html5-${version}`;
+const ironRdp = join(root, 'node_modules/@devolutions/iron-remote-desktop-rdp');
+const { version: ironVersion, license: ironLicence } = JSON.parse(await readFile(join(ironRdp, 'package.json'), 'utf8'));
+const ironFile = `iron-remote-desktop-rdp-${ironVersion}.js`;
 
 // Old hashed files would be embedded too, so nothing of an earlier build may stay.
 await rm(dist, { recursive: true, force: true });
+
+// The package has no copy of it; ours ends with one.
+const licence = await readFile(join(root, '../../LICENSE'), 'utf8');
+const apache = licence.slice(licence.indexOf('                                 Apache License'));
 
 const besides = `
 ${'='.repeat(78)}
@@ -24,10 +31,19 @@ ${'='.repeat(78)}
 
 Used unmodified, each file for itself, in ${spiceFolder}/ beside this text; its licences are COPYING.txt and
 COPYING.LESSER.txt there. Source: npm package @spice-project/spice-html5 version ${version}.
-`;
+
+${'='.repeat(78)}
+@devolutions/iron-remote-desktop-rdp ${ironVersion}, licence ${ironLicence}
+
+Used unmodified, as ${ironFile} beside this text, under the Apache License 2.0. Source: npm package
+@devolutions/iron-remote-desktop-rdp version ${ironVersion}, or https://github.com/Devolutions/IronRDP
+
+${apache}`;
 
 await buildSite('console', 'src', 'console');
 await copySpice();
+// IronRDP as it came: it holds a program of WebAssembly, which no bundler makes smaller.
+await cp(join(ironRdp, 'iron-remote-desktop-rdp.js'), join(dist, 'console/assets', ironFile));
 await buildSite('dashboard', 'src/dashboard', 'dashboard');
 
 /** Builds dist/`site` of index.html and `entry`.js and .css in `folder`. */
@@ -45,7 +61,7 @@ async function buildSite(site, folder, entry) {
     format: 'esm',
     // noVNC awaits at the top level of a module.
     target: 'es2022',
-    define: { SPICE_HTML5: JSON.stringify(spiceFolder) },
+    define: { SPICE_HTML5: JSON.stringify(spiceFolder), IRON_RDP: JSON.stringify(ironFile) },
     metafile: true,
     logLevel: 'warning',
   });

@@ -44,6 +44,17 @@ impl Target {
         self.listener.local_addr().expect("an address")
     }
 
+    /// Whether nobody has come so far.
+    ///
+    /// # Panics
+    /// Never on a listener.
+    pub fn is_unvisited(&self) -> bool {
+        self.listener.set_nonblocking(true).expect("an option");
+        let accepted = self.listener.accept();
+        self.listener.set_nonblocking(false).expect("an option");
+        accepted.is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock)
+    }
+
     /// The next connection. Reads and writes on it are bounded in time.
     ///
     /// # Panics

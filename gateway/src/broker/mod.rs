@@ -33,6 +33,7 @@ pub use begun::Begun;
 use bell::Bell;
 pub use refusal::Refusal;
 use session::{Origin, Session};
+use target::tls::Fingerprint;
 pub use target::{Protocol, Secret, Target};
 use ticket::{Claim, Ticket, Tickets, Token, random_hex};
 
@@ -330,6 +331,17 @@ pub trait Desk: Send + Sync {
     /// [`Refusal::InstanceGone`] if it was deleted or moved and the broker does not know,
     /// [`Refusal::Unavailable`] if nobody can tell.
     fn resolve(&self, broker: Arc<Broker>) -> BoxFuture<'static, Result<Target, Refusal>>;
+
+    /// The certificate that an instance is known by where the one that is met first counts: `shown` from now on, if
+    /// none was met before.
+    ///
+    /// # Errors
+    /// [`Refusal::InstanceGone`] if it was deleted, [`Refusal::Unavailable`] if nobody can tell.
+    fn recognise(
+        &self,
+        instance_id: String,
+        shown: Fingerprint,
+    ) -> BoxFuture<'static, Result<Fingerprint, Refusal>>;
 
     /// Records that a connection comes into a session, and that its ticket is used; the caller keeps the
     /// record when the connection is in. `hash` is the ticket's, if one was shown.

@@ -82,6 +82,12 @@ pub enum Refusal {
     /// The target has no TLS, or not the certificate that it is to have.
     #[error("the machine's console is not who the gateway knows, or speaks no TLS")]
     TargetTls,
+    /// The target's certificate is not the one that its instance showed first.
+    #[error("the machine's console shows another certificate than it did before")]
+    TargetChanged,
+    /// The target was to speak RDP, and does not.
+    #[error("the machine's console speaks no RDP")]
+    TargetNotRdp,
     /// The target did not answer in time.
     #[error("the machine's console did not answer")]
     TargetTimeout,
@@ -95,7 +101,7 @@ pub enum Refusal {
 
 impl Refusal {
     /// All of them, for the metrics.
-    pub const ALL: [Self; 29] = [
+    pub const ALL: [Self; 31] = [
         Self::BadHandshake,
         Self::HeadTooLong,
         Self::TlsRequired,
@@ -122,6 +128,8 @@ impl Refusal {
         Self::TargetSecurity,
         Self::TargetPassword,
         Self::TargetTls,
+        Self::TargetChanged,
+        Self::TargetNotRdp,
         Self::TargetTimeout,
         Self::Stopping,
         Self::Unavailable,
@@ -156,6 +164,8 @@ impl Refusal {
             Self::TargetSecurity => (502, "target_security"),
             Self::TargetPassword => (502, "target_password"),
             Self::TargetTls => (502, "target_tls"),
+            Self::TargetChanged => (502, "target_changed"),
+            Self::TargetNotRdp => (502, "target_not_rdp"),
             Self::TargetTimeout => (504, "target_timeout"),
             Self::Stopping => (503, "stopping"),
             Self::Unavailable => (503, "unavailable"),

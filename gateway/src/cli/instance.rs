@@ -37,6 +37,14 @@ pub enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Forget the certificate that an instance showed first: the next one counts.
+    ForgetCertificate {
+        /// Its id.
+        id: String,
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+    },
     /// Remove an instance, and close its brokers.
     Remove {
         /// Its id.
@@ -76,7 +84,8 @@ pub struct Add {
     /// is known stays.
     #[arg(long)]
     password_file: Option<PathBuf>,
-    /// TLS on the way to the console: off, ca, pin, or insecure, which believes anybody.
+    /// TLS on the way to the console: off, ca, pin, first-use (RDP; usual there), or insecure, which
+    /// believes anybody.
     #[arg(long, value_parser = named::<Rule>)]
     tls: Option<Rule>,
     /// With --tls pin: SHA-256 of the console's certificate, as `openssl x509 -fingerprint -sha256` prints it.
@@ -104,6 +113,13 @@ pub fn run(command: Command, connection: &Connection) -> Result<(), Failure> {
                 print(&view)?
             } else {
                 line(&view)
+            }
+            Ok(())
+        }
+        Command::ForgetCertificate { id, json } => {
+            connection.client()?.delete(&format!("{}/certificate", path(&id)))?;
+            if json {
+                print(&json!({ "instance_id": id, "certificate": "forgotten" }))?;
             }
             Ok(())
         }
@@ -162,6 +178,7 @@ fn line(view: &InstanceView) {
 
 fn place(view: &InstanceView) -> String {
     let tls = view.tls.as_ref().map(|tls| format!(", TLS {tls}")).unwrap_or_default();
+    let tls = view.tls_seen.as_ref().map_or(tls, |seen| format!(", known by {seen}"));
     let protocol = &view.graphics_protocol;
     match (&view.graphics_path, &view.graphics_command) {
         (Some(path), _) => format!("{protocol} at socket {path}"),

@@ -13,6 +13,7 @@ use tokio::time::sleep;
 use tracing::{error, warn};
 
 use crate::broker::session::Session;
+use crate::broker::target::tls::Fingerprint;
 use crate::broker::{Begun, BoxFuture, Broker, Desk, Refusal, Target};
 use crate::metrics::Metrics;
 
@@ -154,6 +155,23 @@ impl Desk for ControlDesk {
                     Err(Refusal::Unavailable)
                 }
             }
+        })
+    }
+
+    fn recognise(
+        &self,
+        instance_id: String,
+        shown: Fingerprint,
+    ) -> BoxFuture<'static, Result<Fingerprint, Refusal>> {
+        let (store, metrics) = (self.store.clone(), self.metrics.clone());
+        Box::pin(async move {
+            let known = store.meet_certificate(&instance_id, &shown.to_string()).await.map_err(|error| {
+                warn!(instance_id, %error, "certificate not looked up");
+                metrics.store_failed();
+                Refusal::Unavailable
+            })?;
+            // What another program wrote there is no certificate of anybody.
+            known.ok_or(Refusal::InstanceGone)?.parse().map_err(|_| Refusal::TargetChanged)
         })
     }
 

@@ -10,9 +10,12 @@ use tokio::time::timeout;
 use crate::broker::{Broker, LastRefusal, Refusal};
 use crate::web::{NO_STORE, POLICY, Page};
 
+use super::console::rdp::clean_path::Failure;
 use super::console::rdp::x224;
 use super::console::spice::link::{self, Reply};
 use super::sniff::Kind;
+use super::ws::frame::message;
+use super::ws::{Close, CloseCode, Opcode};
 
 /// A whole answer, ready to be written. The connection ends behind it.
 pub struct Answer {
@@ -67,6 +70,7 @@ impl Answer {
         let body = match kind {
             Kind::Tls | Kind::Http | Kind::Connect | Kind::Other => return Self::refusal(refusal),
             Kind::Spice => spice_refusal(refusal),
+            Kind::CleanPath => farewell_to_browser(Failure::Http(refusal.answer().0), refusal),
             Kind::Rdp => x224::GOODBYE.to_vec(),
             Kind::Rfb => rfb_refusal(refusal),
         };
@@ -143,6 +147,19 @@ impl Answer {
         };
         timeout(LINGER, drain).await?
     }
+}
+
+/// The end of a WebSocket that was to carry RDP: why there is none, and a close frame.
+pub fn farewell_to_browser(failure: Failure, why: Refusal) -> Vec<u8> {
+    let code = match why.answer().0 {
+        _ if why == Refusal::Stopping => CloseCode::GOING_AWAY,
+        401 | 403 | 404 | 410 => CloseCode::POLICY,
+        429 | 503 => CloseCode::AGAIN_LATER,
+        502 | 504 => CloseCode::INTERNAL,
+        _ => CloseCode::PROTOCOL,
+    };
+    let close = Close::new(code, why.to_string());
+    [message(Opcode::Binary, &failure.encode()), message(Opcode::Close, close.payload().as_ref())].concat()
 }
 
 /// A link that is none. SPICE has no words for reasons.

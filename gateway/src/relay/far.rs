@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
+use tokio_rustls::client::TlsStream;
 use tracing::{info, warn};
 
 use crate::broker::channels::Channels;
@@ -30,8 +31,10 @@ use super::socket;
 use super::target::TargetStream;
 use super::target::pty::{CommandError, Commands};
 use super::target::tcp::{Destinations, DialError};
-use super::target::tls::Connector;
+use super::target::tls::{Connector, TargetTlsError};
 use super::target::unix::Sockets;
+
+pub mod rdp;
 
 /// A target that is there; in front of one that the gateway authenticates to, what lets the client in without.
 pub enum Far {
@@ -273,6 +276,8 @@ impl Reach {
         match &target.tls {
             None => Ok(TargetStream::Tcp(stream)),
             Some(tls) if tls.start == Start::Connect => self.encrypt(stream, target, tls, broker_id).await,
+            // A native client negotiates TLS with its server itself, and speaks it to the end.
+            Some(_) if target.protocol == Protocol::Rdp => Ok(TargetStream::Tcp(stream)),
             Some(_) => {
                 info!(broker_id, protocol = %target.protocol, "TLS cannot be begun in this protocol yet");
                 Err(Refusal::TargetTls)
@@ -288,16 +293,30 @@ impl Reach {
         tls: &TargetTls,
         broker_id: &str,
     ) -> Result<TargetStream, Refusal> {
+        let encrypted = self.handshake(stream, target, tls, broker_id).await;
+        encrypted.map(TargetStream::Tls).map_err(|no_tls| match no_tls {
+            NoTls::Refused(refusal) => refusal,
+            NoTls::Failed(_) => Refusal::TargetTls,
+        })
+    }
+
+    async fn handshake(
+        &self,
+        stream: TcpStream,
+        target: &Target,
+        tls: &TargetTls,
+        broker_id: &str,
+    ) -> Result<Box<TlsStream<TcpStream>>, NoTls> {
         let connected = timeout(self.within, self.tls.connect(stream, &target.host, tls)).await;
-        let stream = connected.map_err(|_| Refusal::TargetTimeout)?.map_err(|error| {
+        let stream = connected.map_err(|_| NoTls::Refused(Refusal::TargetTimeout))?.map_err(|error| {
             info!(broker_id, %error, "no TLS with the target");
-            Refusal::TargetTls
+            NoTls::Failed(error)
         })?;
         if tls.trust == Trust::Insecure {
             warn!(broker_id, host = target.host, "TLS with a target that anybody could be");
         }
         self.metrics.target_tls(tls.trust.name());
-        Ok(TargetStream::Tls(Box::new(stream)))
+        Ok(Box::new(stream))
     }
 
     /// The certificate that `target` shows, and who vouches for it.
@@ -349,6 +368,12 @@ impl Reach {
         let _ = socket::prepare(&stream, self.peer).and_then(|()| socket::bound_lead(&stream, round_trip));
         Ok(stream)
     }
+}
+
+/// Why there is no TLS with a target.
+enum NoTls {
+    Refused(Refusal),
+    Failed(TargetTlsError),
 }
 
 /// What became of a password is kept for the next.

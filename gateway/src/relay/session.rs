@@ -40,6 +40,7 @@ use super::stream::{self, ClientStream, NoStream, Patience, Tls};
 use super::traffic::Traffic;
 use super::ws::{Close, CloseCode};
 
+mod clean_path;
 mod spice;
 mod through;
 
@@ -352,6 +353,11 @@ impl Caller {
                 }
             };
         let broker = broker.ok_or(Refusal::NoBroker)?;
+        if let (Protocol::Rdp, Some(upgrade)) = (broker.protocol, &upgrade) {
+            // In a box: only RDP pays for what it needs.
+            let asked = self.ask_by_clean_path(upgrade, token.as_ref(), head.rest, broker, shared);
+            return Box::pin(asked).await;
+        }
         let claim = self.claim(broker, token.as_ref(), shared)?;
         if let Some(size) = head.window().filter(|_| broker.protocol.is_terminal()) {
             claim.session().window().set(size);
@@ -457,6 +463,8 @@ fn refused(refusal: Refusal, broker: Option<Arc<Broker>>, client: SocketAddr, sh
 enum Greeting {
     /// Yes, to a WebSocket.
     Upgrade(Upgrade),
+    /// Yes, to RDP in a WebSocket that was answered already.
+    Message(Vec<u8>),
     /// Yes, to a tunnel.
     Tunnel,
     /// Nothing: the first word is the console's.
@@ -470,6 +478,7 @@ impl Greeting {
     fn bytes(&self) -> &[u8] {
         match self {
             Self::Upgrade(upgrade) => upgrade.answer(),
+            Self::Message(message) => message,
             Self::Tunnel => TUNNEL,
             Self::Nothing => &[],
         }
@@ -546,7 +555,7 @@ impl Reached {
             ended(connection, CLIENT_GONE, shared);
             return None;
         }
-        let framed = matches!(greeting, Greeting::Upgrade(_));
+        let framed = matches!(greeting, Greeting::Upgrade(_) | Greeting::Message(_));
         Some(Connected { broker, connection, admitted, stream, far, client, framed, early })
     }
 }

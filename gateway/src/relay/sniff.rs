@@ -19,6 +19,8 @@ pub enum Kind {
     Rdp,
     /// RFB's version (RFC 6143 section 7.1.1), by a viewer that does not wait for the server's.
     Rfb,
+    /// RDCleanPath in a WebSocket: no first bytes of a connection tell it, but where the upgrade leads.
+    CleanPath,
     /// Nothing that is known.
     Other,
 }

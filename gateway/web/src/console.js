@@ -23,7 +23,8 @@ const SLOW_MS = 10_000;
 const vnc = { kind: 'screen', load: () => import('./vnc.js') };
 const terminal = { kind: 'terminal', load: () => import('./terminal.js') };
 const spice = { kind: 'screen', load: () => import('./spice.js').then((module) => module.load()) };
-const VIEWERS = { vnc, ikvm: vnc, spice, serial: terminal, container: terminal };
+const rdp = { kind: 'screen', load: () => import('./rdp.js').then((module) => module.load()) };
+const VIEWERS = { vnc, ikvm: vnc, spice, rdp, serial: terminal, container: terminal };
 
 // The gateway's default, until it has told its own.
 const WINDOW_MS = 30_000;
@@ -39,6 +40,8 @@ let window_ms = WINDOW_MS;
 let trouble = null;
 let late = false;
 let unwatch = () => {};
+// Lets go of what a viewer keeps to come back by itself.
+let forget = () => {};
 
 for (const part of [bar, keys, typing, clipboard, finding, settings]) part.start(() => connection);
 viewerFile.start(() => link.ticket);
@@ -51,6 +54,7 @@ window.addEventListener('hashchange', () => {
   [seen, late, window_ms] = [false, false, WINDOW_MS];
   view.name('');
   clipboard.clear();
+  forget();
   toast.hide();
   if (link.language) speak(choose([link.language]));
   start();
@@ -88,6 +92,7 @@ async function attempt() {
   const viewer = await load().catch(() => null);
   if (stale()) return;
   if (!viewer) return end(ofPage('incomplete'));
+  forget = viewer.forget ?? (() => {});
   if (!waiting.isOn()) view.show('connecting', ofPage('opening'));
   open(viewer, link.viewOnly || granted.viewOnly, stale);
 }
@@ -107,9 +112,9 @@ function open(viewer, viewOnly, stale) {
       settings.apply(opened);
       arrived(opened);
     },
-    async asked(types) {
+    async asked(types, why = ofPage('login')) {
       clearTimeout(slow);
-      const answer = await view.ask(ofPage('login'), types);
+      const answer = await view.ask(why, types);
       if (!live()) return;
       view.show('connecting', ofPage('checking'));
       opened.answer(answer);
@@ -186,6 +191,7 @@ function stumble(message) {
 function end(message, note) {
   current += 1;
   leave();
+  forget();
   waiting.stop();
   toast.hide();
   view.picture(null);

@@ -28,6 +28,8 @@ const REFUSALS = {
   target_security: 'again',
   target_password: 'again',
   target_tls: 'again',
+  target_changed: 'again',
+  target_not_rdp: 'again',
   target_timeout: 'wait',
   stopping: 'wait',
   unavailable: 'wait',

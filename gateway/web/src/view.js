@@ -12,7 +12,7 @@ const again = byId('again');
 const stop = byId('stop');
 const last = byId('last-picture');
 
-const INPUTS = { username: 'text', password: 'password', target: 'text' };
+const INPUTS = { username: 'text', password: 'password', domain: 'text', target: 'text' };
 
 // What is shown now, to be shown in another language.
 let state = 'connecting';

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { KEYS, textStrokes } from '../src/keysym.js';
-import { scancodes } from '../src/scancode.js';
+import { scancode, scancodes } from '../src/scancode.js';
 
 test('every key that the page can send has a code', () => {
   for (const [name, [keysym, code]] of Object.entries(KEYS)) {
@@ -20,4 +20,11 @@ test('text is typed as on a US keyboard', () => {
   const codes = textStrokes('aZ1!').flatMap((stroke) => scancodes(...stroke));
   assert.deepEqual(codes, [0x1e, 0x9e, 0x2a, 0x2c, 0xac, 0xaa, 0x02, 0x82, 0x2a, 0x02, 0x82, 0xaa]);
   assert.deepEqual(scancodes(0x01004e2d, null, true), []);
+});
+
+test('keys of a keyboard have codes of their own', () => {
+  const rows = ['KeyA', 'Digit1', 'Digit0', 'Minus', 'Slash', 'Numpad0', 'NumpadEnter', 'AltRight', 'IntlBackslash', 'F12'];
+  const codes = rows.map((code) => scancode(-1, code));
+  assert.deepEqual(codes, [0x1e, 0x02, 0x0b, 0x0c, 0x35, 0x52, 0xe01c, 0xe038, 0x56, 0x58]);
+  assert.equal(scancode(-1, 'Nothing'), undefined);
 });

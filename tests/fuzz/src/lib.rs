@@ -2,6 +2,7 @@
 //! looks for bytes that make one; what it found once is in `corpus` and is tried by every `cargo test`.
 
 mod api;
+mod clean_path;
 mod close;
 mod frames;
 mod handshake;
@@ -15,7 +16,7 @@ mod tokens;
 pub type Target = fn(&[u8]);
 
 /// The targets by their names, which are those of their folders in `corpus`.
-pub const TARGETS: [(&str, Target); 10] = [
+pub const TARGETS: [(&str, Target); 11] = [
     ("frames", frames::run),
     ("close", close::run),
     ("sniff", sniff::run),
@@ -24,6 +25,7 @@ pub const TARGETS: [(&str, Target); 10] = [
     ("rfb-target", rfb::target),
     ("rfb-client", rfb::client),
     ("spice", spice::run),
+    ("clean-path", clean_path::run),
     ("api", api::run),
     ("tokens", tokens::run),
 ];

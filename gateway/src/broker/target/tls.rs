@@ -25,13 +25,15 @@ pub enum Trust {
     Ca,
     /// This one, whoever made it, however old it is and whatever it names.
     Pin(Fingerprint),
+    /// The one that the instance showed first, whoever made it: the first connection decides.
+    FirstUse,
     /// Any: it keeps those out who only read along.
     Insecure,
 }
 
 impl Trust {
     /// The names of all kinds, in API, store and metrics.
-    pub const NAMES: [&'static str; 3] = ["ca", "pin", "insecure"];
+    pub const NAMES: [&'static str; 4] = ["ca", "pin", "insecure", "first-use"];
 
     /// The name of its kind.
     pub const fn name(&self) -> &'static str {
@@ -39,6 +41,7 @@ impl Trust {
             Self::Ca => Self::NAMES[0],
             Self::Pin(_) => Self::NAMES[1],
             Self::Insecure => Self::NAMES[2],
+            Self::FirstUse => Self::NAMES[3],
         }
     }
 }
@@ -127,10 +130,10 @@ impl fmt::Debug for Fingerprint {
 
 /// TLS toward a target, as the API is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize, utoipa::ToSchema)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "kebab-case")]
 #[schema(as = TargetTls)]
 pub enum Rule {
-    /// None.
+    /// None; of RDP, which has no other protection, the same as `first-use`.
     Off,
     /// The certificate has to be by an authority of `targets.ca`, and for the target's name.
     Ca,
@@ -138,6 +141,8 @@ pub enum Rule {
     Pin,
     /// It may be any; needs `targets.insecure_tls = true`.
     Insecure,
+    /// It has to be the one that the instance showed first. For RDP, where it is usual.
+    FirstUse,
 }
 
 impl Rule {
@@ -148,6 +153,7 @@ impl Rule {
             Self::Ca => Trust::NAMES[0],
             Self::Pin => Trust::NAMES[1],
             Self::Insecure => Trust::NAMES[2],
+            Self::FirstUse => Trust::NAMES[3],
         };
         Some(name.to_owned())
     }
@@ -156,7 +162,7 @@ impl Rule {
 /// TLS of a target as API and store write it: a word for each thing, and none for what is usual.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Columns {
-    /// `ca`, `pin`, `insecure`; `None` is off.
+    /// A name of [`Trust`]; `None` is off, and with RDP `first-use`.
     pub tls: Option<String>,
     /// The fingerprint of `pin`.
     pub pin: Option<String>,
@@ -172,7 +178,9 @@ impl Columns {
     /// # Errors
     /// What cannot be meant.
     pub fn meant(&self, protocol: Protocol) -> Result<Option<TargetTls>, String> {
-        let trust = match (self.tls.as_deref(), self.pin.as_deref()) {
+        // RDP is never without TLS here, and its servers make their certificates themselves.
+        let tls = self.tls.as_deref().or((protocol == Protocol::Rdp).then_some(Trust::FirstUse.name()));
+        let trust = match (tls, self.pin.as_deref()) {
             (None, None) if self.server_name.is_none() && self.start.is_none() => return Ok(None),
             (None, _) => return Err("tls_pin, tls_server_name and tls_start need tls".to_owned()),
             (Some("pin"), Some(pin)) => Trust::Pin(pin.parse().map_err(|no| format!("tls_pin: {no}"))?),
@@ -180,7 +188,11 @@ impl Columns {
             (Some(other), Some(_)) => return Err(format!("tls_pin is for tls pin, not for {other}")),
             (Some("ca"), None) => Trust::Ca,
             (Some("insecure"), None) => Trust::Insecure,
-            (Some(other), None) => return Err(format!("tls {other:?} is none of off, ca, pin and insecure")),
+            (Some("first-use"), None) if protocol == Protocol::Rdp => Trust::FirstUse,
+            (Some("first-use"), None) => return Err(format!("tls first-use is for rdp, not for {protocol}")),
+            (Some(other), None) => {
+                return Err(format!("tls {other:?} is none of off, ca, pin, insecure and first-use"));
+            }
         };
         let start = match self.start.as_deref() {
             None => Start::usual(protocol),
@@ -241,6 +253,10 @@ mod tests {
             ("", "", "connect", Protocol::Vnc, Err("tls_pin, tls_server_name and tls_start need tls")),
             ("yes", "", "", Protocol::Vnc, Err("tls \"yes\" is none of")),
             ("ca", "", "later", Protocol::Vnc, Err("tls_start \"later\" is neither")),
+            ("", "", "", Protocol::Rdp, Ok((3, Start::Protocol))),
+            ("first-use", "", "", Protocol::Rdp, Ok((3, Start::Protocol))),
+            ("first-use", "", "", Protocol::Vnc, Err("tls first-use is for rdp, not for vnc")),
+            ("", &pin, "", Protocol::Rdp, Err("tls_pin is for tls pin, not for first-use")),
         ] {
             match (columns(tls, given, start).meant(protocol), expected) {
                 (Ok(Some(meant)), Ok((name, start))) => {

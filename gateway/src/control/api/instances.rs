@@ -5,6 +5,8 @@ use axum::extract::rejection::{JsonRejection, PathRejection, QueryRejection};
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 
+use crate::control::events::Event;
+
 use super::Api;
 use super::openapi::problems;
 use super::problem::Problem;
@@ -109,10 +111,36 @@ pub async fn put(
 ) -> Result<(StatusCode, Json<InstanceView>), Problem> {
     let Path(id) = id?;
     let Json(body) = body?;
-    let row = body.into_row(id)?;
+    let mut row = body.into_row(id)?;
     let new = api.lifecycle.put_instance(row.clone()).await?;
+    if !new {
+        // Written over, it is the same machine.
+        row.tls_seen = api.store.instance(&row.instance_id).await?.and_then(|known| known.tls_seen);
+    }
     let status = if new { StatusCode::CREATED } else { StatusCode::OK };
     Ok((status, Json(InstanceView::new(row, false))))
+}
+
+/// Forgets the certificate that an instance showed first: the next one counts.
+#[utoipa::path(
+    delete,
+    path = "/v1/instances/{id}/certificate",
+    operation_id = "forgetCertificate",
+    tag = "instances",
+    params(("id" = String, Path, description = "The instance", example = "i-8snyruit")),
+    responses((status = 204, description = "None is known"), OneProblems),
+)]
+pub async fn forget_certificate(
+    State(api): State<Api>,
+    id: Result<Path<String>, PathRejection>,
+) -> Result<StatusCode, Problem> {
+    let Path(id) = id?;
+    if api.store.forget_certificate(&id).await? {
+        api.events.say(Event::instance("instance.certificate_forgotten", &id));
+        Ok(StatusCode::NO_CONTENT)
+    } else {
+        Err(Problem::no_instance(&id))
+    }
 }
 
 /// Removes an instance, and closes its brokers.

@@ -92,6 +92,7 @@ fn keyed() -> OpenApiRouter<Api> {
                 .layer(DefaultBodyLimit::max(IMPORT_BODY_MAX)),
         )
         .routes(routes!(instances::show, instances::put, instances::remove))
+        .routes(routes!(instances::forget_certificate))
         .routes(routes!(sessions::list))
         .routes(routes!(sessions::show, sessions::kill))
         .routes(routes!(events::stream))

@@ -272,7 +272,7 @@ pub struct PutInstance {
     /// Written and never read back, unless the gateway has `reveal_passwords = true`.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub graphics_passwd: Option<String>,
-    /// TLS on the way to the console.
+    /// TLS on the way to the console; of RDP `first-use` where it is not said.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     #[schema(default = "off")]
     pub tls: Option<Rule>,
@@ -366,6 +366,7 @@ impl PutInstance {
             graphics_protocol: protocol.to_string(),
             graphics_passwd: self.graphics_passwd.and_then(Secret::new),
             tls,
+            tls_seen: None,
             local,
         })
     }
@@ -486,6 +487,9 @@ pub struct InstanceView {
     /// With `pin`: SHA-256 of the certificate.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub tls_pin: Option<String>,
+    /// With `first-use`: SHA-256 of the certificate that it showed first, once it has.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub tls_seen: Option<String>,
     /// The name that the certificate is to have, where it is not `host`.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub tls_server_name: Option<String>,
@@ -522,6 +526,7 @@ impl InstanceView {
             graphics_passwd,
             tls,
             tls_pin,
+            tls_seen: row.tls_seen,
             tls_server_name,
             tls_start,
             graphics_path,

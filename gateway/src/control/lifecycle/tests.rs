@@ -111,6 +111,7 @@ impl Bench {
             graphics_protocol: "vnc".into(),
             graphics_passwd: None,
             tls: Default::default(),
+            tls_seen: None,
             local: Default::default(),
         };
         bench.lifecycle.put_instance(row).await.expect("writes");
@@ -345,6 +346,7 @@ async fn brokers_follow_their_instance() {
         graphics_protocol: protocol.into(),
         graphics_passwd: None,
         tls: Default::default(),
+        tls_seen: None,
         local: Default::default(),
     };
     bench.lifecycle.put_instance(row("vnc")).await.expect("writes");
@@ -380,6 +382,7 @@ async fn a_change_that_failed_leaves_no_broker_sure_of_its_target() {
         graphics_protocol: "vnc".into(),
         graphics_passwd: None,
         tls: Default::default(),
+        tls_seen: None,
         local: Default::default(),
     };
     bench.lifecycle.put_instance(row).await.expect("writes");

@@ -26,17 +26,20 @@ pub struct InstanceRow {
     pub graphics_passwd: Option<Secret>,
     /// TLS on the way to it.
     pub tls: Columns,
+    /// The fingerprint of the certificate that it showed first, where that counts. It is read, and only written by
+    /// [`Store::meet_certificate`].
+    pub tls_seen: Option<String>,
     /// Where it is on this machine; host and port are empty then.
     pub local: local::Columns,
 }
 
 const COLUMNS: &str = "instance_id, hypervisor, host, graphics_port, graphics_protocol, graphics_passwd, \
-    tls, tls_pin, tls_server_name, tls_start, graphics_path, graphics_command, graphics_arguments";
+    tls, tls_pin, tls_server_name, tls_start, tls_seen, graphics_path, graphics_command, graphics_arguments";
 
 /// Rows are ids, each of which may be there more than once.
 pub(super) const FIND: &str = "SELECT 0, instance_id, hypervisor, host, graphics_port, graphics_protocol, \
-    graphics_passwd, tls, tls_pin, tls_server_name, tls_start, graphics_path, graphics_command, graphics_arguments \
-    FROM json_each($1) CROSS JOIN instance ON instance_id = value;";
+    graphics_passwd, tls, tls_pin, tls_server_name, tls_start, tls_seen, graphics_path, graphics_command, \
+    graphics_arguments FROM json_each($1) CROSS JOIN instance ON instance_id = value;";
 
 /// What became of rows that were written together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,6 +67,7 @@ fn read(row: &SqliteRow) -> Result<InstanceRow, sqlx::Error> {
             server_name: row.try_get("tls_server_name")?,
             start: row.try_get("tls_start")?,
         },
+        tls_seen: row.try_get("tls_seen")?,
         local: local::Columns {
             path: row.try_get("graphics_path")?,
             command: row.try_get("graphics_command")?,
@@ -204,6 +208,30 @@ impl Store {
         Ok((rows, count.unsigned_abs()))
     }
 
+    /// The fingerprint of the certificate that the instance is known by: `shown` from now on, where none was met
+    /// before. `None` where there is no such instance.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn meet_certificate(&self, id: &str, shown: &str) -> Result<Option<String>, StoreError> {
+        // One statement: of two that meet an instance at a time, both are told the same.
+        let meet =
+            "UPDATE instance SET tls_seen = COALESCE(tls_seen, $2) WHERE instance_id = $1 RETURNING tls_seen";
+        let met = self.row(sqlx::query(meet).bind(id).bind(shown)).await;
+        let met = met.and_then(|row| row.map(|row| row.try_get("tls_seen")).transpose());
+        met.map_err(failed("meet certificate"))
+    }
+
+    /// Forgets the certificate of an instance: the next one counts. Returns whether there is such an instance.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn forget_certificate(&self, id: &str) -> Result<bool, StoreError> {
+        let forget = sqlx::query("UPDATE instance SET tls_seen = NULL WHERE instance_id = $1").bind(id);
+        let forgotten = self.run(forget).await.map_err(failed("forget certificate"))?;
+        Ok(forgotten.rows_affected() > 0)
+    }
+
     /// Removes the row. Returns whether there was one.
     ///
     /// # Errors
@@ -228,8 +256,27 @@ mod tests {
             graphics_protocol: "vnc".into(),
             graphics_passwd: None,
             tls: Columns::default(),
+            tls_seen: None,
             local: local::Columns::default(),
         }
+    }
+
+    #[tokio::test]
+    async fn the_first_certificate_counts_until_it_is_forgotten() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let store = Store::open(&folder.path().join("store.db")).await.expect("a store");
+        assert_eq!(store.meet_certificate("i-1", "A").await.expect("answers"), None);
+        assert!(!store.forget_certificate("i-1").await.expect("answers"));
+        store.put_instance(&row("i-1", "h")).await.expect("writes");
+        for shown in ["A", "B", "A"] {
+            assert_eq!(store.meet_certificate("i-1", shown).await.expect("answers").as_deref(), Some("A"));
+        }
+        // An instance that moves is the same machine.
+        store.put_instance(&row("i-1", "elsewhere")).await.expect("writes");
+        let seen = store.instance("i-1").await.expect("answers").and_then(|row| row.tls_seen);
+        assert_eq!(seen.as_deref(), Some("A"));
+        assert!(store.forget_certificate("i-1").await.expect("answers"));
+        assert_eq!(store.meet_certificate("i-1", "B").await.expect("answers").as_deref(), Some("B"));
     }
 
     #[tokio::test]

@@ -9,7 +9,9 @@ use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, Server
 use rustls::client::{Resumption, WebPkiServerVerifier};
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use rustls::{
+    AlertDescription, CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
+};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
@@ -61,6 +63,18 @@ pub enum TargetTlsError {
     },
 }
 
+impl TargetTlsError {
+    /// The alert that ended the handshake, sent by either side (RFC 8446 section 6), if it is known.
+    pub fn alert(&self) -> Option<u8> {
+        let Self::Handshake { source, .. } = self else { return None };
+        match source.get_ref()?.downcast_ref()? {
+            rustls::Error::AlertReceived(alert) => Some((*alert).into()),
+            rustls::Error::InvalidCertificate(error) => Some(AlertDescription::from(error.clone()).into()),
+            _ => None,
+        }
+    }
+}
+
 impl Connector {
     /// With the authorities of a PEM file, which are followed; without one, with those of the system.
     ///
@@ -101,7 +115,12 @@ impl Connector {
     ) -> Result<TlsStream<S>, TargetTlsError> {
         let name = policy.server_name.as_deref().unwrap_or(host);
         let config = self.config(&policy.trust, name)?;
-        let server = server_name(name).ok_or_else(|| TargetTlsError::Name { name: name.to_owned() })?;
+        let server = match policy.trust {
+            // Nobody looks for it in the certificate, and a socket of this machine has none.
+            Trust::FirstUse => server_name(name).or_else(|| server_name("127.0.0.1")),
+            _ => server_name(name),
+        };
+        let server = server.ok_or_else(|| TargetTlsError::Name { name: name.to_owned() })?;
         let connected = TlsConnector::from(Arc::new(config)).connect(server, stream).await;
         connected.map_err(|source| TargetTlsError::Handshake { name: name.to_owned(), source })
     }
@@ -117,7 +136,9 @@ impl Connector {
                 return Err(TargetTlsError::Insecure { name: name.to_owned() });
             }
             Trust::Insecure => Arc::new(Anybody(provider.clone())),
-            Trust::Pin(print) => Arc::new(Pinned(*print, provider.clone())),
+            Trust::Pin(print) => Arc::new(Pinned(Some(*print), provider.clone())),
+            // Who asked compares it with the one that was met first.
+            Trust::FirstUse => Arc::new(Pinned(None, provider.clone())),
             Trust::Ca => {
                 let roots = self.roots().ok_or_else(|| TargetTlsError::NoRoots { name: name.to_owned() })?;
                 WebPkiServerVerifier::builder_with_provider(roots, provider.clone())
@@ -156,9 +177,9 @@ fn server_name(name: &str) -> Option<ServerName<'static>> {
     ServerName::try_from(without_zone.to_owned()).ok()
 }
 
-/// Believes one certificate, and that whoever shows it has its key.
+/// Believes one certificate, or whichever is shown, and that whoever shows it has its key.
 #[derive(Debug)]
-struct Pinned(Fingerprint, Arc<CryptoProvider>);
+struct Pinned(Option<Fingerprint>, Arc<CryptoProvider>);
 
 impl ServerCertVerifier for Pinned {
     fn verify_server_cert(
@@ -170,7 +191,7 @@ impl ServerCertVerifier for Pinned {
         _: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
         let shown = Fingerprint::of(certificate);
-        if shown == self.0 {
+        if self.0.is_none_or(|pinned| shown == pinned) {
             return Ok(ServerCertVerified::assertion());
         }
         let other = format!("its certificate is another one, {shown}");
@@ -313,6 +334,7 @@ mod tests {
             ("its fingerprint", trusting(&other), "192.0.2.1", policy(pin(&own)), ""),
             ("its fingerprint, with a zone", trusting(&other), "fe80::1%eth0", policy(pin(&own)), ""),
             ("another's", trusting(&own), NAME, policy(pin(&other)), "its certificate is another one, "),
+            ("the first", trusting(&other), "", policy(Trust::FirstUse), ""),
             ("nobody", trusting(&other), NAME, policy(Trust::Insecure), ""),
             ("nobody, unasked", Connector::default(), NAME, policy(Trust::Insecure), "insecure_tls"),
         ] {

@@ -15,8 +15,12 @@ impl CloseCode {
     pub const PROTOCOL: Self = Self(1002);
     /// A text message that is not UTF-8.
     pub const NOT_UTF8: Self = Self(1007);
+    /// What was received is against the server's policy.
+    pub const POLICY: Self = Self(1008);
     /// The server met a condition that it did not expect.
     pub const INTERNAL: Self = Self(1011);
+    /// The server is overloaded (IANA's registry of close codes).
+    pub const AGAIN_LATER: Self = Self(1013);
 
     /// Whether the code may stand in a frame. 1004 to 1006 and 1015 are reserved (section 7.4.1),
     /// 1012 to 1014 are registered with IANA, 3000 to 4999 belong to libraries and applications.

@@ -349,5 +349,12 @@ pub fn put_header(room: &mut [u8], opcode: Opcode, len: usize) -> usize {
     start
 }
 
+/// A whole message of a server, in one frame.
+pub fn message(opcode: Opcode, payload: &[u8]) -> Vec<u8> {
+    let mut header = [0; SERVER_HEADER_LEN];
+    let start = put_header(&mut header, opcode, payload.len());
+    [&header[start..], payload].concat()
+}
+
 #[cfg(test)]
 mod tests;

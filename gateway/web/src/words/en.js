@@ -59,6 +59,7 @@ export default {
     answer: 'Connect',
     username: 'User name',
     password: 'Password',
+    domain: 'Domain, if there is one',
     target: 'Machine',
 
     try_again: 'Try again',
@@ -103,6 +104,10 @@ export default {
       title: 'The machine asks for a login',
       text: 'Its console has a password of its own, which the gateway does not know.',
     },
+    machine_login: {
+      title: 'Log in to the machine',
+      text: 'User name and password go to the machine and to nobody else, and this page does not keep them.',
+    },
     unknown_key: {
       title: 'Is this the right machine?',
       text: 'Its console shows a key that this page cannot check. Compare it if you know the key of the machine.',
@@ -130,7 +135,7 @@ export default {
     not_understood: {
       title: 'The screen cannot be shown',
       text: 'The machine sent something that this page does not understand.',
-      next: 'Try again. If it fails each time, use a native VNC viewer and tell your administrator.',
+      next: 'Try again. If it fails each time, use a native viewer and tell your administrator.',
     },
     needs_https: {
       title: 'This console needs a secure page',
@@ -139,7 +144,7 @@ export default {
     },
     other_protocol: {
       title: 'This page cannot show this console',
-      text: 'It shows VNC consoles and terminals, and this machine has a console of another kind: {protocol}.',
+      text: 'It shows screens and terminals, and this machine has a console of another kind: {protocol}.',
       next: 'Use a native viewer for it.',
     },
     too_late: {
@@ -298,12 +303,22 @@ export default {
     target_security: {
       title: 'The machine wants another kind of login',
       text: 'Its console offers no way to log in that the gateway knows.',
-      next: 'Tell your administrator: the console has to offer a VNC password, or none.',
+      next: 'Tell your administrator: a VNC console has to offer a password, or none, and an RDP one TLS or NLA.',
     },
     target_tls: {
       title: 'The machine’s console cannot be trusted',
       text: 'It does not show the certificate that the gateway knows, or speaks no TLS.',
       next: 'Tell your administrator: its certificate may have been renewed.',
+    },
+    target_changed: {
+      title: 'This may be another machine',
+      text: 'It shows another certificate than it did before. Somebody may stand between, or it was set up anew.',
+      next: 'Tell your administrator: if the new certificate is right, the old one has to be forgotten.',
+    },
+    target_not_rdp: {
+      title: 'The machine does not speak RDP',
+      text: 'The gateway reached the machine, but what answered there is no RDP.',
+      next: 'Tell your administrator: the machine may be registered with a wrong port.',
     },
     target_password: {
       title: 'The gateway has a wrong password',

@@ -59,6 +59,7 @@ export default {
     answer: '连接',
     username: '用户名',
     password: '密码',
+    domain: '域（如有）',
     target: '机器',
 
     try_again: '重试',
@@ -100,6 +101,10 @@ export default {
     opening: { title: '正在连接', text: '正在等待机器的屏幕。' },
     checking: { title: '正在连接', text: '正在验证登录。' },
     login: { title: '机器要求登录', text: '它的控制台有自己的密码，网关并不知道。' },
+    machine_login: {
+      title: '登录这台机器',
+      text: '用户名和密码只发送给这台机器，不会给其他任何人，本页面也不会保存。',
+    },
     unknown_key: {
       title: '是这台机器吗？',
       text: '它的控制台出示了一个本页面无法核对的密钥。如果您知道机器的密钥，请进行比对。',
@@ -119,7 +124,7 @@ export default {
     not_understood: {
       title: '无法显示屏幕',
       text: '机器发来了本页面无法理解的内容。',
-      next: '请重试。如果每次都失败，请使用本地 VNC 客户端，并告知管理员。',
+      next: '请重试。如果每次都失败，请使用本地客户端，并告知管理员。',
     },
     needs_https: {
       title: '此控制台需要安全页面',
@@ -128,7 +133,7 @@ export default {
     },
     other_protocol: {
       title: '本页面无法显示这个控制台',
-      text: '本页面显示 VNC 控制台和终端，而这台机器的控制台是另一种：{protocol}。',
+      text: '本页面显示屏幕和终端，而这台机器的控制台是另一种：{protocol}。',
       next: '请使用相应的本地客户端。',
     },
     too_late: {
@@ -259,12 +264,22 @@ export default {
     target_security: {
       title: '机器要求另一种登录方式',
       text: '它的控制台没有提供网关支持的登录方式。',
-      next: '请告知管理员：控制台需要提供 VNC 密码方式或无密码方式。',
+      next: '请告知管理员：VNC 控制台需要提供密码方式或无密码方式，RDP 控制台需要提供 TLS 或 NLA。',
     },
     target_tls: {
       title: '无法信任机器的控制台',
       text: '它没有出示网关所知的证书，或不支持 TLS。',
       next: '请告知管理员：它的证书可能已经更换。',
+    },
+    target_changed: {
+      title: '这可能是另一台机器',
+      text: '它出示的证书与以前不同。可能有人介入其间，或者机器已重新安装。',
+      next: '请告知管理员：如果新证书无误，需要忘记旧证书。',
+    },
+    target_not_rdp: {
+      title: '机器不使用 RDP',
+      text: '网关连接到了机器，但那里应答的不是 RDP。',
+      next: '请告知管理员：这台机器登记的端口可能有误。',
     },
     target_password: {
       title: '网关的密码不正确',
