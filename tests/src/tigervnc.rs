@@ -1,7 +1,10 @@
 //! A VNC server of another make: TigerVNC's own X server, with a terminal on its screen.
 
+use std::ffi::{OsStr, OsString};
+use std::fs::Permissions;
 use std::io::Write;
 use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -41,10 +44,47 @@ impl Desktop {
     pub fn start(folder: &Path, password: &str) -> Self {
         let passwords = folder.join("passwords");
         std::fs::write(&passwords, obfuscated(password)).expect("writes");
+        let security = ["-SecurityTypes", "VncAuth", "-PasswordFile"].map(OsStr::new);
+        Self::start_with(
+            folder,
+            &[&security[..], &[passwords.as_os_str()]].concat(),
+            Command::new("Xtigervnc"),
+        )
+    }
+
+    /// The same by TLS, with the certificate in `folder` that an authority made there, and for who has a user's name
+    /// and password (VeNCrypt's X509Plain).
+    ///
+    /// # Panics
+    /// It does not start.
+    pub fn start_for(folder: &Path, user: &str, password: &str) -> Self {
+        // PAM is asked, in a mount namespace with a configuration of its own.
+        let (pam, judge) = (folder.join("pam.d"), folder.join("judge"));
+        std::fs::create_dir(&pam).expect("a folder");
+        let is_it = format!("#!/bin/sh\n[ \"$PAM_USER\" = {user} ] && [ \"$(tr -d '\\0')\" = {password} ]\n");
+        std::fs::write(&judge, is_it).expect("writes");
+        std::fs::set_permissions(&judge, Permissions::from_mode(0o700)).expect("its owner may run it");
+        let rules = format!(
+            "auth required pam_exec.so quiet expose_authtok {}\naccount required pam_permit.so\n",
+            judge.display()
+        );
+        std::fs::write(pam.join("vnc"), rules).expect("writes");
+        let mut command = Command::new("unshare");
+        let inside = "mount --bind \"$0\" /etc/pam.d && exec Xtigervnc \"$@\"";
+        command.args(["--mount", "sh", "-c", inside]).arg(pam);
+        let file = |option: &str, name: &str| [option.into(), folder.join(name).into_os_string()];
+        let certificate = [file("-X509Cert", "certificate"), file("-X509Key", "key")].concat();
+        let security = ["-SecurityTypes", "X509Plain", "-PlainUsers", user].map(OsString::from);
+        let security = [&security[..], &certificate[..]].concat();
+        let security: Vec<_> = security.iter().map(OsString::as_os_str).collect();
+        Self::start_with(folder, &security, command)
+    }
+
+    fn start_with(folder: &Path, security: &[&OsStr], command: Command) -> Self {
         let vnc_port = free_port(5_900);
         // X counts its displays from this port on.
         let display = free_port(6_000) - 6_000;
-        let server = server(folder, display, vnc_port, &passwords);
+        let server = server(folder, display, vnc_port, security, command);
         wait_for("TigerVNC", || target::connect(([127, 0, 0, 1], vnc_port).into(), crate::PATIENCE).ok());
         let terminal = terminal(folder, display);
         wait_for("the terminal", || std::fs::read_to_string(folder.join("tty")).ok());
@@ -75,15 +115,13 @@ impl Desktop {
 }
 
 /// The server. Its display is reached by TCP of the namespace only, and nothing of it is in `/tmp`.
-fn server(folder: &Path, display: u16, vnc_port: u16, passwords: &Path) -> Guarded {
+fn server(folder: &Path, display: u16, vnc_port: u16, security: &[&OsStr], mut command: Command) -> Guarded {
     let log = std::fs::File::create(folder.join("tigervnc.log")).expect("a log");
-    let mut command = Command::new("Xtigervnc");
     command
         .arg(format!(":{display}"))
         .args(["-nolock", "-nolisten", "unix", "-nolisten", "local", "-listen", "tcp", "-ac"])
         .args(["-geometry", "800x600", "-interface", "127.0.0.1", "-rfbport", &vnc_port.to_string()])
-        .args(["-SecurityTypes", "VncAuth", "-PasswordFile"])
-        .arg(passwords)
+        .args(security)
         .env("HOME", folder)
         .stdin(Stdio::null())
         .stdout(Stdio::null())

@@ -101,6 +101,23 @@ impl Desk {
         Screen::read_xwd(&std::fs::read(self.folder.join("Xvfb_screen0")).expect("the screen"))
     }
 
+    /// Writes a picture of it to `target/screenshots`, for people to look at.
+    ///
+    /// # Panics
+    /// It cannot be written.
+    pub fn shot(&self, name: &str) {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/screenshots");
+        std::fs::create_dir_all(&folder).expect("a folder");
+        let file = File::create(folder.join(name).with_extension("png")).expect("a file");
+        let screen = self.screen();
+        let mut encoder = png::Encoder::new(file, screen.width as u32, screen.height as u32);
+        encoder.set_color(png::ColorType::Rgb);
+        encoder
+            .write_header()
+            .and_then(|mut writer| writer.write_image_data(&screen.rgb))
+            .expect("a picture");
+    }
+
     /// Waits until the machine's screen is on it, in at least 99 of 100 pixels.
     pub fn shows(&self, machine: &mut Machine) {
         wait_for("the viewer to show the machine's screen", || {

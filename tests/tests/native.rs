@@ -217,6 +217,7 @@ fn a_real_viewer_shows_a_real_machine_without_its_password() {
         desk.press("c");
         wait_for("the key to arrive", || (machine.screen().likeness(&menu) < 0.99).then_some(()));
         desk.shows(&mut machine);
+        desk.shot("native-viewer");
         assert!(!gateway.log().contains("secret12"), "the password is in the log");
     });
 }

@@ -117,7 +117,7 @@ fn the_panels_work_and_an_end_is_told() {
     if !all_is_here() {
         return;
     }
-    with_a_desktop(NLA, |shadow, gateway, broker, browser| {
+    with_a_desktop(NLA, |shadow, gateway, _, browser| {
         log_in(browser, PASSWORD);
         browser.wait_state("connected");
         // Keys that a browser keeps for itself, and text for a machine without a clipboard.

@@ -140,6 +140,7 @@ fn a_viewer_comes_by_file_directly_and_by_tunnel() {
             desk.press("c");
             wait_for("the key to arrive", || (machine.screen().likeness(&menu) < 0.99).then_some(()));
             desk.shows(&mut machine);
+            desk.shot(if more.is_empty() { "spice-direct" } else { "spice-tunnel" });
             assert_eq!(gateway.metric("portcullis_sessions_total{protocol=\"spice\"}"), 1.0);
             nothing_told(&gateway, &ticket);
         });
@@ -179,6 +180,7 @@ fn a_viewer_comes_by_tls_that_the_gateway_ends() {
             let _viewer = viewer(&desk, &path, &[]);
             desk.shows(&mut machine);
             one_session_with(&gateway, &["main", "display", "inputs", "cursor"]);
+            desk.shot("spice-tls");
         });
     }
 }
@@ -210,6 +212,7 @@ fn tls_goes_through_to_the_console() {
             proxy.strip_prefix("http://ticket:").and_then(|rest| rest.split_once('@')).expect("a ticket").0;
         let viewer = viewer(&desk, &path, &[]);
         desk.shows(&mut machine);
+        desk.shot("spice-through");
         // Nobody can tell what its channels are; that they are one session is told by the ticket.
         let sessions = wait_for("all channels", || {
             let sessions = live(&gateway);
@@ -371,6 +374,7 @@ fn a_usb_device_is_the_machines() {
         wait_for("the firmware to read from it", || {
             machine.firmware().contains("USB MSC vendor=").then_some(())
         });
+        desk.shot("spice-usb");
     });
 }
 

@@ -6,6 +6,8 @@ use portcullis_tests::namespace::in_namespace;
 use portcullis_tests::process::run;
 use portcullis_tests::qemu::{self, Machine, same_picture};
 use portcullis_tests::require;
+use portcullis_tests::tigervnc::{self, Desktop};
+use portcullis_tests::tls::Authority;
 use portcullis_tests::websocket::open;
 use serde_json::json;
 
@@ -51,8 +53,39 @@ fn a_console_with_a_certificate_is_shown_in_a_browser() {
             let mut browser = Browser::open(broker.answer["console_url"].as_str().expect("a URL"));
             browser.wait_state("connected");
             same_picture(&mut machine, || browser.screen());
+            browser.shot(if password.is_some() { "vencrypt-password" } else { "vencrypt" });
         });
     }
+}
+
+#[test]
+fn a_console_for_a_user_is_shown_in_a_browser() {
+    if !all_is_here() || !tigervnc::is_here() {
+        return;
+    }
+    in_namespace(|| {
+        let folder = tempfile::tempdir().expect("a folder");
+        let authority = Authority::new(folder.path());
+        authority.issue(&["desk.example"]);
+        let desktop = Desktop::start_for(folder.path(), "ann", "secret12");
+        let ca = format!("targets.ca = {:?}", authority.file());
+        let gateway = Gateway::start(folder.path(), "ebpf", &[&ca]);
+        let broker = |password: &str| {
+            let instance = json!({
+                "host": "127.0.0.1", "graphics_port": desktop.vnc_port, "graphics_protocol": "vnc",
+                "graphics_passwd": password, "tls": "ca", "tls_server_name": "desk.example",
+            });
+            gateway.open_as("i-tls", &instance)
+        };
+        assert_eq!(open(&broker("ann:another1")).err(), Some((502, "target_password".into())));
+        let broker = broker("ann:secret12");
+        let mut browser = Browser::open(broker.answer["console_url"].as_str().expect("a URL"));
+        browser.wait_state("connected");
+        browser.type_text("typed by a user");
+        desktop.wait_typed(b"typed by a user");
+        browser.shot("vencrypt-user");
+        assert!(!gateway.log().contains("secret12"), "the password is in the log");
+    });
 }
 
 #[test]

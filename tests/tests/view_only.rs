@@ -109,5 +109,6 @@ fn a_real_machine_is_seen_and_not_touched() {
         assert!(machine.screen().likeness(&menu) > 0.99, "a key went through");
         drop(viewer);
         same_picture(&mut machine, || browser.screen());
+        browser.shot("view-only");
     });
 }
