@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use crate::process::Guarded;
+use crate::qemu::Screen;
 use crate::tigervnc::free_port;
 use crate::viewer::{self, Desk};
 use crate::{PATIENCE, require, target, wait_for};
@@ -80,10 +81,48 @@ impl Shadow {
         });
     }
 
+    /// Waits until its screen is on `desk`, in at least 99 of 100 pixels: nearly, because what RDP does to pictures
+    /// loses some of each colour.
+    pub fn is_shown_on(&self, desk: &Desk) {
+        wait_for("the viewer to show the desktop", || {
+            (nearness(&self.desk.screen(), &desk.screen()) >= 0.99).then_some(())
+        });
+    }
+
     /// What the server wrote so far.
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.folder.join("shadow.log")).unwrap_or_default()
     }
+}
+
+/// Which part of the desktop's pixels is nearly the same on the other screen, where the terminal is on it; 0 to 1.
+fn nearness(there: &Screen, here: &Screen) -> f64 {
+    let Some(((left, top), (at_left, at_top))) = terminal_at(there).zip(terminal_at(here)) else {
+        return 0.0;
+    };
+    let places = (0..there.height).flat_map(|y| (0..there.width).map(move |x| (x, y)));
+    let near = |(x, y): &(usize, usize)| {
+        let shown = (x + at_left).checked_sub(left).zip((y + at_top).checked_sub(top));
+        let shown = shown.and_then(|(x, y)| pixel(here, x, y));
+        let colours = pixel(there, *x, *y).zip(shown);
+        colours.is_some_and(|(a, b)| a.iter().zip(b).all(|(a, b)| a.abs_diff(b) <= 40))
+    };
+    places.filter(near).count() as f64 / (there.width * there.height) as f64
+}
+
+/// The first pixel of the terminal's ground: navy, of which ten follow each other.
+fn terminal_at(screen: &Screen) -> Option<(usize, usize)> {
+    let is_navy = |pixel: &[u8]| pixel[0] < 16 && pixel[1] < 16 && (112..144).contains(&pixel[2]);
+    let row = 3 * screen.width;
+    screen.rgb.chunks_exact(row).enumerate().find_map(|(y, pixels)| {
+        let pixels: Vec<_> = pixels.chunks_exact(3).map(is_navy).collect();
+        pixels.windows(10).position(|ten| ten.iter().all(|navy| *navy)).map(|x| (x, y))
+    })
+}
+
+fn pixel(screen: &Screen, x: usize, y: usize) -> Option<[u8; 3]> {
+    let at = 3 * (y * screen.width + x);
+    if x < screen.width { screen.rgb.get(at..)?.first_chunk().copied() } else { None }
 }
 
 fn server(folder: &Path, desk: &Desk, security: Security<'_>, port: u16) -> Guarded {

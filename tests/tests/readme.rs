@@ -304,6 +304,7 @@ fn check(command: &str, said: &str) {
         "/metrics" => assert!(said.contains("\nportcullis_brokers{state=\"open\"} "), "{said}"),
         "/healthz" => assert_eq!(said, "ok"),
         vv if vv.ends_with("/console.vv") => assert!(said.starts_with("[virt-viewer]\n"), "{said}"),
+        rdp if rdp.ends_with("/console.rdp") => assert!(said.starts_with("full address:s:"), "{said}"),
         "/readyz" => assert_eq!(said, "ready"),
         _ if method == "DELETE" => assert_eq!(said, "", "{command}"),
         _ => {

@@ -3,6 +3,7 @@
 use std::io::{Read, Write};
 use std::net::TcpStream;
 
+use portcullis::relay::console::rdp;
 use portcullis::relay::console::spice::link::{Ask, Reply};
 use portcullis::relay::sniff::{Kind, sniff};
 use portcullis_tests::gateway::{Broker, Gateway};
@@ -27,6 +28,8 @@ fn who_is_who_is_told_by_the_first_bytes_and_never_otherwise() {
         ("remote-viewer.hex", Kind::Spice),
         ("remote-viewer-connect.hex", Kind::Connect),
         ("tigervnc-viewer.hex", Kind::Rfb),
+        ("xfreerdp-blob.hex", Kind::Rdp),
+        ("xfreerdp-routing-token.hex", Kind::Rdp),
     ] {
         let said = transcript::read(name);
         for len in 1..said.len() {
@@ -51,6 +54,23 @@ fn links_of_spice_are_read_and_written_as_they_were() {
     assert_eq!(reply.error, 0);
     assert_eq!(reply.encode(), said[..len]);
     assert!((1..len).all(|part| Reply::parse(&said[..part]) == Ok(None)));
+}
+
+#[test]
+fn a_ticket_is_taken_out_of_an_opening_of_rdp() {
+    let ticket = "5a".repeat(32);
+    for (name, cookie) in [("xfreerdp-blob.hex", true), ("xfreerdp-routing-token.hex", false)] {
+        let said = transcript::read(name);
+        assert!((0..said.len()).all(|part| rdp::Opening::parse(&said[..part]) == Ok(None)), "{name}");
+        let opening = rdp::Opening::parse(&said).expect("RDP").expect("whole");
+        assert_eq!(opening.shown().collect::<Vec<_>>(), std::slice::from_ref(&ticket));
+        assert_eq!(opening.without(None), said);
+        let without = opening.without(Some(&ticket));
+        let rest = rdp::Opening::parse(&without).expect("RDP").expect("whole");
+        assert_eq!((rest.blob, rest.shown().next()), (None, None));
+        assert_eq!(rest.request.user().is_some(), cookie);
+        assert_eq!(rest.request.negotiation, opening.request.negotiation);
+    }
 }
 
 /// A broker whose front end sends no tickets.

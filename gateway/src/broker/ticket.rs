@@ -31,6 +31,11 @@ impl Token {
         Self(shown.to_owned())
     }
 
+    /// Whether what a client shows has the look of a ticket. Anything else can be meant for somebody else.
+    pub fn is_like(shown: &str) -> bool {
+        shown.len() == 64 && shown.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte))
+    }
+
     /// Takes what a client shows as a password of SPICE, which has room for 60 bytes: the same bits in base64.
     pub fn from_password(shown: &str) -> Self {
         let bits = BASE64_URL_SAFE_NO_PAD.decode(shown).unwrap_or_default();

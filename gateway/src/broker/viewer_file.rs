@@ -1,4 +1,7 @@
-//! Files for remote-viewer (`.vv`, remote-viewer(1)): how a native viewer finds a broker, and what it shows there.
+//! Files for native viewers: how one finds a broker, and what it shows there. For remote-viewer (`.vv`,
+//! remote-viewer(1)) here, for FreeRDP and mstsc in `rdp`.
+
+mod rdp;
 
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -11,8 +14,24 @@ use super::ticket::Token;
 use super::{Broker, Protocol, Refusal};
 use crate::tls::Kept;
 
-/// Its type.
-pub const CONTENT_TYPE: &str = "application/x-virt-viewer";
+/// Which viewers a file is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// remote-viewer: `.vv`.
+    Vv,
+    /// FreeRDP and mstsc: `.rdp`.
+    Rdp,
+}
+
+impl Form {
+    /// Its type.
+    pub const fn content_type(self) -> &'static str {
+        match self {
+            Self::Vv => "application/x-virt-viewer",
+            Self::Rdp => "application/x-rdp",
+        }
+    }
+}
 
 /// Why there is none for a broker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -20,11 +39,14 @@ pub enum NoFile {
     /// There is no such viewer.
     #[error("remote-viewer shows SPICE and VNC, and this console speaks {0}")]
     Protocol(Protocol),
+    /// Nor the other way round.
+    #[error("a file for FreeRDP and mstsc is for RDP, and this console speaks {0}")]
+    NotRdp(Protocol),
     /// A viewer of VNC comes in by its address.
     #[error("a viewer of VNC cannot show a ticket: open the broker with native")]
     NotNative,
-    /// A viewer of VNC speaks no TLS before RFB.
-    #[error("broker ports speak TLS only here, and a viewer of VNC does not")]
+    /// Viewers of VNC and RDP speak no TLS before their protocol.
+    #[error("broker ports speak TLS only here, and native viewers of VNC and RDP begin without")]
     TlsOnly,
     /// There is no TLS that could go through.
     #[error(
@@ -125,7 +147,7 @@ fn pem(der: &[u8]) -> String {
 }
 
 impl Viewer {
-    /// The file for whoever holds `token`.
+    /// The file for remote-viewer, for whoever holds `token`.
     ///
     /// # Errors
     /// See [`NoFile`].
@@ -234,7 +256,7 @@ mod tests {
     use crate::broker::target::tls::{Start, Trust};
     use crate::broker::{Admission, Target};
 
-    fn broker(protocol: Protocol) -> Broker {
+    pub(super) fn broker(protocol: Protocol) -> Broker {
         let admission = Admission {
             client: None,
             tickets_optional: false,
@@ -247,14 +269,14 @@ mod tests {
         Broker::new(id, endpoint, "i-1\nca=evil".to_owned(), target, admission, Instant::now())
     }
 
-    fn viewer(tls: Option<ViewerTls>, plain: bool) -> Viewer {
+    pub(super) fn viewer(tls: Option<ViewerTls>, plain: bool) -> Viewer {
         let names = Arc::new(Names::new(&[1; 32], Duration::from_secs(30)));
         let tls = tls.map(|tls| Kept::fixed(Arc::new(tls)));
         let host = "console.example".into();
         Viewer { host, tls, plain, names, all_channels: true, reveal_passwords: false }
     }
 
-    fn token() -> Token {
+    pub(super) fn token() -> Token {
         Token::from_client(&"5a".repeat(32))
     }
 

@@ -20,6 +20,9 @@ pub struct Options {
     /// Write a file for remote-viewer; - prints it.
     #[arg(long, value_name = "FILE")]
     vv: Option<PathBuf>,
+    /// Write a file for FreeRDP and mstsc; - prints it.
+    #[arg(long, conflicts_with = "vv", value_name = "FILE")]
+    rdp: Option<PathBuf>,
     /// With --vv: the viewer comes by a tunnel through the broker's port.
     #[arg(long, requires = "vv")]
     proxy: bool,
@@ -36,19 +39,18 @@ pub struct Options {
 
 /// A broker that is open already is as good: whoever opens a console twice fills no range.
 pub fn run(options: Options, client: &Client) -> Result<(), Failure> {
-    let Options { instance_id, vv, proxy, through, client: prefix, json } = options;
+    let Options { instance_id, vv, rdp, proxy, through, client: prefix, json } = options;
     let native = prefix.is_some();
     let wish = CreateBroker { instance_id, client: prefix, native, reuse: true, ..CreateBroker::default() };
     let created: CreatedBroker = client.post("/v1/brokers", &wish)?;
     if json {
         print(&created)?
     }
-    match vv {
-        Some(path) => {
+    let file = vv.map(|path| (path, format!("console.vv?proxy={proxy}&through={through}")));
+    match file.or_else(|| rdp.map(|path| (path, "console.rdp".to_owned()))) {
+        Some((path, name)) => {
             let id = encode(&created.broker.broker_id);
-            let file =
-                client.get_text(&format!("/v1/brokers/{id}/console.vv?proxy={proxy}&through={through}"))?;
-            write(&path, &file)?;
+            write(&path, &client.get_text(&format!("/v1/brokers/{id}/{name}"))?)?;
         }
         None if !json => say(&created.console_url),
         None => {}

@@ -21,6 +21,7 @@ use tokio_tungstenite::tungstenite::http::header::{
 use crate::broker::Refusal;
 use crate::broker::session::Size;
 use crate::broker::ticket::Token;
+use crate::broker::viewer_file::Form;
 use crate::broker::web_origin::WebOrigin;
 
 use super::forwarded::Proxies;
@@ -175,7 +176,7 @@ pub enum Ask {
     /// Whether a ticket would be let in.
     Status(Option<Token>),
     /// A file for a native viewer, with its ticket.
-    ViewerFile(Option<Token>),
+    ViewerFile(Form, Option<Token>),
     /// A page, by its path.
     Page(String),
 }
@@ -217,7 +218,8 @@ impl Head {
         }
         match self.request.uri().path() {
             "/status" | "/resize" => Ok(Ask::Status(self.token(broker_id, allowed)?)),
-            "/console.vv" => Ok(Ask::ViewerFile(self.token(broker_id, allowed)?)),
+            "/console.vv" => Ok(Ask::ViewerFile(Form::Vv, self.token(broker_id, allowed)?)),
+            "/console.rdp" => Ok(Ask::ViewerFile(Form::Rdp, self.token(broker_id, allowed)?)),
             path => Ok(Ask::Page(path.to_owned())),
         }
     }

@@ -20,7 +20,7 @@ use crate::broker::session::{Admitted, Connection, Sessions};
 use crate::broker::sources::Sources;
 use crate::broker::table::Table;
 use crate::broker::ticket::{Claim, Token};
-use crate::broker::viewer_file::{By, CONTENT_TYPE, Viewer};
+use crate::broker::viewer_file::{By, Form, Viewer};
 use crate::broker::web_origin::WebOrigin;
 use crate::broker::{Broker, Desk, Protocol, Refusal, Stop, Target, canonical};
 use crate::descriptors;
@@ -41,6 +41,7 @@ use super::traffic::Traffic;
 use super::ws::{Close, CloseCode};
 
 mod clean_path;
+mod rdp;
 mod spice;
 mod through;
 
@@ -345,7 +346,7 @@ impl Caller {
             match head.ask(broker.map(|broker| broker.id.as_str()), &shared.allowed_origins)? {
                 Ask::Upgrade(upgrade, token) => (Some(upgrade), token),
                 Ask::Status(token) => (None, token),
-                Ask::ViewerFile(token) => return Err(self.viewer_file(broker, token, shared)?),
+                Ask::ViewerFile(form, token) => return Err(self.viewer_file(form, broker, token, shared)?),
                 Ask::Page(path) => {
                     let page = web::page(Site::Console, &path).ok_or(Refusal::NoPage)?;
                     let policy = web::policy(broker.map(|broker| broker.protocol));
@@ -384,6 +385,9 @@ impl Caller {
         if self.speaks == Kind::Spice && self.shows_ticket_later(shared) {
             return self.ask_by_link(early, broker, shared).await;
         }
+        if self.speaks == Kind::Rdp {
+            return self.ask_by_opening(early, broker, shared).await;
+        }
         let claim = broker.claim_native(self.client.ip(), Instant::now())?;
         let greeting = Greeting::Nothing;
         let welcome = Welcome { broker: broker.clone(), claim, greeting, early, dialled: None };
@@ -410,6 +414,7 @@ impl Caller {
     /// A file for a native viewer, with the ticket that was shown: what a viewer opens by it is the same session.
     fn viewer_file(
         &self,
+        form: Form,
         broker: Option<&Arc<Broker>>,
         token: Option<Token>,
         shared: &Shared,
@@ -417,8 +422,12 @@ impl Caller {
         let broker = broker.ok_or(Refusal::NoBroker)?;
         drop(self.claim(broker, token.as_ref(), shared)?);
         let token = token.ok_or(Refusal::NoTicket)?;
-        let file = shared.viewer.file(broker, &token, &By::Port).map_err(|_| Refusal::NoPage)?;
-        Ok(Otherwise::Answered(Answer::new(200, CONTENT_TYPE, NO_STORE, file.into_bytes().into())))
+        let file = match form {
+            Form::Vv => shared.viewer.file(broker, &token, &By::Port),
+            Form::Rdp => shared.viewer.rdp_file(broker, &token),
+        };
+        let file = file.map_err(|_| Refusal::NoPage)?.into_bytes();
+        Ok(Otherwise::Answered(Answer::new(200, form.content_type(), NO_STORE, file.into())))
     }
 
     fn claim(&self, broker: &Arc<Broker>, token: Option<&Token>, shared: &Shared) -> Result<Claim, Refusal> {

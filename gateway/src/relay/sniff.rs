@@ -71,7 +71,7 @@ fn starts(first: &[u8], pattern: &[Option<u8>]) -> Fit {
 }
 
 /// Bytes of the shortest and the longest preconnection blob that anybody sends.
-const BLOB: std::ops::RangeInclusive<u32> = 16..=4096;
+pub const BLOB: std::ops::RangeInclusive<u32> = 16..=4096;
 
 /// A preconnection blob: its size, no flags, version 1 or 2; all of 32 bits, the lowest byte first.
 fn preconnection(first: &[u8]) -> Fit {

@@ -7,6 +7,7 @@ mod close;
 mod frames;
 mod handshake;
 mod proxy;
+mod rdp;
 mod rfb;
 mod sniff;
 mod spice;
@@ -16,7 +17,7 @@ mod tokens;
 pub type Target = fn(&[u8]);
 
 /// The targets by their names, which are those of their folders in `corpus`.
-pub const TARGETS: [(&str, Target); 11] = [
+pub const TARGETS: [(&str, Target); 12] = [
     ("frames", frames::run),
     ("close", close::run),
     ("sniff", sniff::run),
@@ -25,6 +26,7 @@ pub const TARGETS: [(&str, Target); 11] = [
     ("rfb-target", rfb::target),
     ("rfb-client", rfb::client),
     ("spice", spice::run),
+    ("rdp", rdp::run),
     ("clean-path", clean_path::run),
     ("api", api::run),
     ("tokens", tokens::run),

@@ -7,9 +7,9 @@ use axum::http::StatusCode;
 use axum::http::header::{CONTENT_TYPE, HeaderName};
 use serde::Deserialize;
 
-use crate::broker::Stop;
 use crate::broker::ticket::Token;
-use crate::broker::viewer_file::{self as vv, By, NoFile};
+use crate::broker::viewer_file::{By, Form, NoFile};
+use crate::broker::{Broker, Stop};
 
 use super::Api;
 use super::openapi::problems;
@@ -152,22 +152,59 @@ pub async fn viewer_file(
     State(api): State<Api>,
     id: Result<Path<String>, PathRejection>,
     query: Result<Query<ViewerQuery>, QueryRejection>,
-) -> Result<([(HeaderName, &'static str); 1], String), Problem> {
+) -> Result<File, Problem> {
     let Path(id) = id?;
     let Query(query) = query?;
     let (broker, _) = api.lifecycle.broker(&id).ok_or_else(|| Problem::no_broker(&id))?;
-    // Whether there can be one is found out before a ticket is made for it.
-    let refused = |why: NoFile| Problem::bad_request(why.to_string());
     let by = if query.through {
-        api.viewer.may_pass(&broker).map_err(refused)?;
+        api.viewer.may_pass(&broker).map_err(no_file)?;
         By::Through(api.faces.face(broker.clone()).await.map_err(Problem::no_console)?)
     } else if query.proxy {
         By::Tunnel
     } else {
         By::Port
     };
-    api.viewer.file(&broker, &Token::from_client(""), &by).map_err(refused)?;
-    let opened = api.lifecycle.ticket(&id).await?.ok_or_else(|| Problem::no_broker(&id))?;
-    let file = api.viewer.file(&opened.broker, &opened.token, &by).map_err(refused)?;
-    Ok(([(CONTENT_TYPE, vv::CONTENT_TYPE)], file))
+    let file = |broker: &Broker, token: &Token| api.viewer.file(broker, token, &by);
+    with_ticket(&api, &id, Form::Vv, file).await
+}
+
+/// A file for FreeRDP and mstsc, with a ticket of its own: good for one session.
+#[utoipa::path(
+    get,
+    path = "/v1/brokers/{id}/console.rdp",
+    operation_id = "rdpFile",
+    tag = "brokers",
+    params(("id" = String, Path, description = "The broker", example = "b-e33af3a1fc989695")),
+    responses(
+        (status = 200, description = "The file", body = String, content_type = "application/x-rdp"),
+        ViewerProblems
+    ),
+)]
+pub async fn rdp_file(
+    State(api): State<Api>,
+    id: Result<Path<String>, PathRejection>,
+) -> Result<File, Problem> {
+    let Path(id) = id?;
+    with_ticket(&api, &id, Form::Rdp, |broker, token| api.viewer.rdp_file(broker, token)).await
+}
+
+/// A viewer's file, and its type.
+type File = ([(HeaderName, &'static str); 1], String);
+
+/// A file for a ticket that is made for it. Whether there can be one is found out before.
+async fn with_ticket(
+    api: &Api,
+    id: &str,
+    form: Form,
+    file: impl Fn(&Broker, &Token) -> Result<String, NoFile>,
+) -> Result<File, Problem> {
+    let (broker, _) = api.lifecycle.broker(id).ok_or_else(|| Problem::no_broker(id))?;
+    file(&broker, &Token::from_client("")).map_err(no_file)?;
+    let opened = api.lifecycle.ticket(id).await?.ok_or_else(|| Problem::no_broker(id))?;
+    let file = file(&opened.broker, &opened.token).map_err(no_file)?;
+    Ok(([(CONTENT_TYPE, form.content_type())], file))
+}
+
+fn no_file(why: NoFile) -> Problem {
+    Problem::bad_request(why.to_string())
 }

@@ -85,6 +85,7 @@ fn keyed() -> OpenApiRouter<Api> {
         .routes(routes!(brokers::create, brokers::list))
         .routes(routes!(brokers::show, brokers::close))
         .routes(routes!(brokers::viewer_file))
+        .routes(routes!(brokers::rdp_file))
         .routes(routes!(instances::list))
         .merge(
             OpenApiRouter::new()

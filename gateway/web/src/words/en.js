@@ -54,6 +54,7 @@ export default {
     fast: 'Fast',
     choose_language: 'Language',
     viewer_file: 'Open in remote-viewer',
+    rdp_file: 'Open in Remote Desktop',
     licences: 'Licences',
 
     answer: 'Connect',

@@ -54,6 +54,7 @@ export default {
     fast: '流畅',
     choose_language: '语言',
     viewer_file: '用 remote-viewer 打开',
+    rdp_file: '用远程桌面打开',
     licences: '许可证',
 
     answer: '连接',

@@ -172,6 +172,11 @@ impl Confirm {
     }
 }
 
+/// Whether `bytes` begin as a packet of TPKT does, as far as they go.
+pub fn begins(bytes: &[u8]) -> bool {
+    bytes.iter().zip([3, 0]).all(|(byte, wanted)| *byte == wanted)
+}
+
 /// Types of RDP's parts of the packets.
 const NEGOTIATION: u8 = 1;
 const SELECTED: u8 = 2;
@@ -191,7 +196,7 @@ fn part(kind: u8, flags: u8, number: u32) -> Vec<u8> {
 
 /// A whole packet with this code, if all of it has come; at least [`HEADER_LEN`] bytes.
 fn packet(bytes: &[u8], code: u8) -> Result<Option<&[u8]>, X224Error> {
-    if bytes.iter().zip([3, 0]).any(|(byte, wanted)| *byte != wanted) {
+    if !begins(bytes) {
         return Err(X224Error::Tpkt);
     }
     let Some(length) = bytes.get(2..TPKT_LEN) else { return Ok(None) };
