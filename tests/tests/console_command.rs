@@ -1,12 +1,15 @@
 //! `portcullis console`, as a person uses it: in a terminal, which is as it was afterwards.
 
+use std::path::Path;
+
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use portcullis_tests::gateway::{Gateway, program};
+use portcullis_tests::gateway::{ADDRESS, Gateway, program};
 use portcullis_tests::lxc::{self, Container};
 use portcullis_tests::namespace::in_namespace;
 use portcullis_tests::pty::Person;
 use portcullis_tests::serial::SerialMachine;
+use portcullis_tests::tls::Authority;
 use portcullis_tests::{qemu, require, wait_for};
 use serde_json::json;
 
@@ -32,12 +35,19 @@ fn is_as_before(seen: &str) {
 }
 
 fn with_shell(body: impl FnOnce(&Gateway) + Send) {
+    with_shell_behind(|_| Vec::new(), body);
+}
+
+/// The same with more lines of configuration, for which there is a folder.
+fn with_shell_behind(more: impl FnOnce(&Path) -> Vec<String> + Send, body: impl FnOnce(&Gateway) + Send) {
     if !require::root() {
         return;
     }
     in_namespace(|| {
         let folder = tempfile::tempdir().expect("a folder");
-        let gateway = Gateway::start(folder.path(), "none", &[SHELL]);
+        let more = more(folder.path());
+        let lines: Vec<_> = [SHELL].into_iter().chain(more.iter().map(String::as_str)).collect();
+        let gateway = Gateway::start(folder.path(), "none", &lines);
         let body_of = json!({ "graphics_protocol": "container", "graphics_command": "shell" });
         assert_eq!(gateway.api().put("/v1/instances/i-shell", &body_of).0, 201);
         body(&gateway);
@@ -135,6 +145,29 @@ fn the_terminal_is_as_it_was_however_the_console_ends() {
         let seen = person.sees_the_end();
         assert!(seen.contains("ended by an operator (4001)") && seen.contains("rc=1"), "{seen}");
         is_as_before(&seen);
+    });
+}
+
+#[test]
+fn a_terminal_is_reached_by_tls() {
+    let lines = |folder: &Path| {
+        let [certificate, key] = Authority::new(folder).issue(&[ADDRESS]);
+        let others = ["tls.broker_ports = \"required\"", "api.tls = false", "metrics.tls = false"];
+        [vec![certificate, key], others.map(str::to_owned).to_vec()].concat()
+    };
+    with_shell_behind(lines, |gateway| {
+        // Nobody that this system trusts vouches for it.
+        let seen = attends(gateway, "i-shell").sees_the_end();
+        assert!(seen.contains("rc=1") && seen.contains("certificate"), "{seen}");
+        is_as_before(&seen);
+        let mut command = gateway.command_line();
+        command.env("PORTCULLIS_CA_FILE", gateway.state_dir().join("../ca.crt"));
+        let line = format!("{} console i-shell; echo rc=$?; echo the end", program().display());
+        let mut person = Person::runs(&line, &command);
+        person.waits_for("$ ");
+        person.types("echo $((6 * 7)); exit\r");
+        person.waits_for("\n42");
+        assert!(person.sees_the_end().contains("rc=0"));
     });
 }
 

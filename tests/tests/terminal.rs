@@ -75,6 +75,22 @@ fn nothing_is_kept_of_a_console_that_is_over() {
 }
 
 #[test]
+fn nothing_is_kept_of_an_instance_that_was_removed() {
+    with_serial(&[], |gateway| {
+        let broker = serial_on_socket(gateway);
+        let mut terminal = Terminal::open(&broker).expect("opens");
+        to_the_prompt(&mut terminal);
+        // Whoever has the same id and the same line now is somebody else.
+        assert_eq!(gateway.api().delete("/v1/instances/i-serial").0, 204);
+        terminal.ended();
+        let mut next = Terminal::open(&serial_on_socket(gateway)).expect("opens");
+        next.type_and_look("set x=wor\recho ${x}ks\r");
+        next.wait_for("works");
+        assert!(!next.raw().contains(MENU), "{:?}", next.raw());
+    });
+}
+
+#[test]
 fn nothing_is_kept_where_nothing_is_to_be() {
     with_serial(&["terminals.history = 0"], |gateway| {
         let broker = serial_on_socket(gateway);

@@ -2,22 +2,30 @@
 
 use ::csv::{ErrorKind, ReaderBuilder, StringRecord};
 
+use crate::control::api::wire::PutInstance;
+
 use super::lines::Lines;
 use super::{Parsed, Row, Wrong};
 
 /// The columns, and whether each record has to have them.
-const COLUMNS: [(&str, bool); 10] = [
+const COLUMNS: [(&str, bool); 13] = [
     ("instance_id", true),
     ("hypervisor", false),
-    ("host", true),
-    ("graphics_port", true),
-    ("graphics_protocol", true),
+    ("host", false),
+    ("graphics_port", false),
+    ("graphics_protocol", false),
     ("graphics_passwd", false),
     ("tls", false),
     ("tls_pin", false),
     ("tls_server_name", false),
     ("tls_start", false),
+    ("graphics_path", false),
+    ("graphics_command", false),
+    (ARGUMENTS, false),
 ];
+
+/// The column that is a list: none of its parts has a space, which stands between them.
+const ARGUMENTS: &str = "graphics_arguments";
 
 pub fn rows(text: &str) -> Parsed {
     let place = Place { text, lines: Lines::of(text) };
@@ -52,12 +60,12 @@ fn columns(header: &StringRecord) -> Vec<String> {
 
 fn row(record: &StringRecord, header: &StringRecord, place: &Place<'_>) -> Result<Row, Wrong> {
     let line = place.line(record.position());
-    let given = header.iter().zip(record).filter(|(_, field)| !field.is_empty());
+    let given = header.iter().zip(record).filter(|(name, field)| !field.is_empty() && *name != ARGUMENTS);
     let (names, fields): (StringRecord, StringRecord) = {
         let (names, fields): (Vec<_>, Vec<_>) = given.unzip();
         (names.into(), fields.into())
     };
-    let instance = fields.deserialize(Some(&names)).map_err(|error| match error.kind() {
+    let mut instance: PutInstance = fields.deserialize(Some(&names)).map_err(|error| match error.kind() {
         ErrorKind::Deserialize { err, .. } => {
             let column = err.field().and_then(|field| names.get(usize::try_from(field).ok()?));
             let column = column.map(|column| format!("{column}: ")).unwrap_or_default();
@@ -65,6 +73,9 @@ fn row(record: &StringRecord, header: &StringRecord, place: &Place<'_>) -> Resul
         }
         _ => Wrong::new(line, error.to_string()),
     })?;
+    let arguments = header.iter().zip(record).find(|(name, _)| *name == ARGUMENTS);
+    let arguments = arguments.map(|(_, field)| field).unwrap_or_default();
+    instance.graphics_arguments = arguments.split_whitespace().map(str::to_owned).collect();
     Ok(Row { line, instance })
 }
 

@@ -1,5 +1,7 @@
 //! Every format gives the same rows, and the same lines for what is wrong.
 
+use std::collections::BTreeSet;
+
 use super::*;
 
 fn ids(text: &str, format: Format) -> Vec<String> {
@@ -19,10 +21,12 @@ fn starts(told: &[String], expected: &[&str]) {
 }
 
 const CSV: &str = "\
-instance_id,host,graphics_port,graphics_protocol,graphics_passwd,hypervisor,tls,tls_pin,tls_server_name,tls_start
-i-1,10.0.0.1,5901,vnc,,,,,,
+instance_id,host,graphics_port,graphics_protocol,graphics_passwd,hypervisor,tls,tls_pin,tls_server_name,tls_start,graphics_path,graphics_command,graphics_arguments
+i-1,10.0.0.1,5901,vnc,,,,,,,,,
 
-i-2,10.0.0.2,5902,spice,\"with, comma\",lxc,pin,0000000000000000000000000000000000000000000000000000000000000000,c.example,connect
+i-2,10.0.0.2,5902,spice,\"with, comma\",lxc,pin,0000000000000000000000000000000000000000000000000000000000000000,c.example,connect,,,
+i-3,,,serial,,,,,,,i-3/line,,
+i-4,,,,,lxc,,,,,,lxc,c1 tty1
 ";
 
 const TOML: &str = r#"
@@ -43,11 +47,24 @@ tls = "pin"
 tls_pin = "0000000000000000000000000000000000000000000000000000000000000000"
 tls_server_name = "c.example"
 tls_start = "connect"
+
+[[instance]]
+instance_id = "i-3"
+graphics_protocol = "serial"
+graphics_path = "i-3/line"
+
+[[instance]]
+instance_id = "i-4"
+hypervisor = "lxc"
+graphics_command = "lxc"
+graphics_arguments = ["c1", "tty1"]
 "#;
 
 const JSONL: &str = r#"{"instance_id": "i-1", "host": "10.0.0.1", "graphics_port": 5901, "graphics_protocol": "vnc"}
 
 {"instance_id": "i-2", "host": "10.0.0.2", "graphics_port": 5902, "graphics_protocol": "spice", "graphics_passwd": "with, comma", "hypervisor": "lxc", "tls": "pin", "tls_pin": "0000000000000000000000000000000000000000000000000000000000000000", "tls_server_name": "c.example", "tls_start": "connect"}
+{"instance_id": "i-3", "graphics_protocol": "serial", "graphics_path": "i-3/line"}
+{"instance_id": "i-4", "hypervisor": "lxc", "graphics_command": "lxc", "graphics_arguments": ["c1", "tty1"]}
 "#;
 
 #[test]
@@ -67,13 +84,11 @@ fn all_formats_say_the_same() {
 
 #[test]
 fn the_columns_are_the_fields() {
-    let (mut row, header) = (check(CSV.as_bytes(), Format::Csv).expect("is sound"), CSV.lines().next());
-    let row = serde_json::to_value(row.pop()).expect("JSON");
-    let mut fields: Vec<_> = row.as_object().expect("an object").keys().map(String::as_str).collect();
-    let mut columns: Vec<_> = header.expect("a line").split(',').collect();
-    fields.sort_unstable();
-    columns.sort_unstable();
-    assert_eq!(fields, columns);
+    let rows = serde_json::to_value(check(CSV.as_bytes(), Format::Csv).expect("is sound")).expect("JSON");
+    let rows = rows.as_array().expect("a list").iter();
+    let fields: BTreeSet<_> = rows.flat_map(|row| row.as_object().expect("an object").keys()).collect();
+    let columns: BTreeSet<_> = CSV.lines().next().expect("a line").split(',').map(str::to_owned).collect();
+    assert_eq!(fields, columns.iter().collect());
 }
 
 #[test]
@@ -106,12 +121,7 @@ i-1,10.0.0.8,5908,vnc,";
 #[test]
 fn wrong_columns_are_told_once() {
     let text = "\ninstance_id,host,host,port\ni-1,h,h,5900\ni-2,h,h,5900\n";
-    let expected = [
-        "2: unknown column \"port\", known are",
-        "2: more than one column \"host\"",
-        "2: no column \"graphics_port\"",
-        "2: no column \"graphics_protocol\"",
-    ];
+    let expected = ["2: unknown column \"port\", known are", "2: more than one column \"host\""];
     starts(&told(text, Format::Csv), &expected);
 }
 
@@ -181,10 +191,10 @@ fn jsonl_errors_name_their_lines() {
     let text =
         format!("{JSONL}\n\n[]\n{{\"instance_id\": 7}}\n{{\n{}", JSONL.lines().next().expect("a line"));
     let expected = [
-        "6: missing field `instance_id`",
-        "7: invalid type: integer `7`, expected a string (column ",
-        "8: EOF",
-        "9: instance_id \"i-1\" is that of line 1 too",
+        "8: missing field `instance_id`",
+        "9: invalid type: integer `7`, expected a string (column ",
+        "10: EOF",
+        "11: instance_id \"i-1\" is that of line 1 too",
     ];
     starts(&told(&text, Format::Jsonl), &expected);
 }
