@@ -7,7 +7,7 @@ use portcullis_tests::gateway::{Broker, Gateway};
 use portcullis_tests::namespace::in_namespace;
 use portcullis_tests::rdp::{self, Security, Shadow};
 use portcullis_tests::{require, wait_for};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 const USER: &str = "user";
 const PASSWORD: &str = "inside12";
@@ -52,13 +52,14 @@ fn shows(browser: &mut Browser, shadow: &Shadow) {
     });
 }
 
-/// Clicks into the terminal until it takes keys: the first click on a desktop may be the window manager's.
-fn listens(browser: &mut Browser, shadow: &Shadow) {
-    wait_for("the terminal to take keys", || {
+/// The terminal takes what `keys` presses, which is `text`. The first click on a desktop may be the window manager's,
+/// and on a busy machine a key may be held for so long that it is repeated: then once more.
+fn takes(browser: &mut Browser, shadow: &Shadow, text: &str, keys: impl Fn(&mut Browser)) {
+    wait_for(&format!("{text:?} on the desktop"), || {
         browser.click("#screen canvas");
-        browser.type_text(".");
-        std::thread::sleep(Duration::from_millis(500));
-        shadow.typed().contains(&b'.').then_some(())
+        keys(browser);
+        std::thread::sleep(Duration::from_secs(1));
+        shadow.typed().windows(text.len()).any(|part| part == text.as_bytes()).then_some(())
     });
 }
 
@@ -81,11 +82,11 @@ fn the_browser_shows_a_desktop_by_tls() {
         log_in(browser, PASSWORD);
         browser.wait_state("connected");
         shows(browser, shadow);
-        listens(browser, shadow);
         // RDP has keys, not characters: Shift is pressed, too.
-        browser.press("Shift+G");
-        browser.type_text("ood morning, 42");
-        shadow.wait_typed(b"Good morning, 42");
+        takes(browser, shadow, "Good morning, 42", |browser| {
+            browser.press("Shift+G");
+            browser.type_text("ood morning, 42");
+        });
         browser.shot("rdp-tls");
         browser.is_accessible("an RDP desktop");
         gateway.wait_metric("portcullis_sessions_active{protocol=\"rdp\"}", 1.0);
@@ -106,9 +107,75 @@ fn the_browser_logs_in_by_nla() {
         log_in(browser, PASSWORD);
         browser.wait_state("connected");
         shows(browser, shadow);
-        listens(browser, shadow);
-        browser.type_text("inside");
-        shadow.wait_typed(b"inside");
+        takes(browser, shadow, "inside", |browser| browser.type_text("inside"));
         browser.shot("rdp-nla");
+    });
+}
+
+#[test]
+fn the_panels_work_and_an_end_is_told() {
+    if !all_is_here() {
+        return;
+    }
+    with_a_desktop(NLA, |shadow, gateway, _, browser| {
+        log_in(browser, PASSWORD);
+        browser.wait_state("connected");
+        // Keys that a browser keeps for itself, and text for a machine without a clipboard.
+        takes(browser, shadow, "\x1b[D", |browser| {
+            browser.click("#keys-button");
+            browser.click("[data-keys=left]");
+        });
+        takes(browser, shadow, "Typed, AZ!", |browser| {
+            browser.click("#clipboard-button");
+            browser.fill("#clipboard-text", "Typed, AZ!");
+            browser.click("#type");
+        });
+        browser.click("#clipboard-button");
+        assert!(browser.shows("#send-files"));
+        browser.is_accessible("the panel of clipboard and files");
+        browser.shot("rdp-clipboard");
+        browser.click("#clipboard-button");
+
+        // This machine has one size: the page says so, and shows all of it.
+        browser.click("#settings-button");
+        browser.click("[value=follow]");
+        browser.wait_text("#toast-text", "keeps its own resolution");
+        browser.click("#settings-button");
+
+        let api = gateway.api();
+        let live = api.get("/v1/sessions?state=live").1["items"].as_array().expect("a list").clone();
+        assert_eq!(live.len(), 1, "{live:?}");
+        let id = live[0]["session_id"].as_str().expect("an id");
+        assert_eq!(api.delete(&format!("/v1/sessions/{id}")).0, 204);
+        browser.wait_state("ended");
+        assert_eq!(browser.text("#title"), "An operator ended this session");
+    });
+}
+
+#[test]
+fn another_certificate_than_the_first_is_told() {
+    if !all_is_here() {
+        return;
+    }
+    with_a_desktop(Security::Tls, |_, gateway, broker, browser| {
+        log_in(browser, PASSWORD);
+        browser.wait_state("connected");
+        let folder = tempfile::tempdir().expect("a folder");
+        let other = Shadow::start(&folder.path().join("other"), Security::Tls);
+        let instance =
+            json!({ "host": "127.0.0.1", "graphics_port": other.port, "graphics_protocol": "rdp" });
+        let path = format!("/v1/instances/{}", broker.instance());
+        assert_eq!(gateway.api().put(&path, &instance).0, 200);
+        let broker = gateway.open_again(broker.instance());
+        browser.goto(broker.answer["console_url"].as_str().expect("a URL"));
+        log_in(browser, PASSWORD);
+        browser.wait_state("failed");
+        assert_eq!(browser.text("#title"), "This may be another machine");
+        browser.shot("rdp-changed");
+        assert_eq!(gateway.api().delete(&format!("{path}/certificate")).0, 204);
+        browser.click("#again");
+        log_in(browser, PASSWORD);
+        browser.wait_state("connected");
+        shows(browser, &other);
     });
 }

@@ -4,6 +4,7 @@
 import * as bar from './bar.js';
 import * as clipboard from './clipboard.js';
 import { watch } from './delay.js';
+import * as files from './files.js';
 import * as finding from './finding.js';
 import * as keys from './keys.js';
 import { ofClose, ofLogin, ofPage, ofRefusal } from './message.js';
@@ -43,7 +44,7 @@ let unwatch = () => {};
 // Lets go of what a viewer keeps to come back by itself.
 let forget = () => {};
 
-for (const part of [bar, keys, typing, clipboard, finding, settings]) part.start(() => connection);
+for (const part of [bar, keys, typing, clipboard, files, finding, settings]) part.start(() => connection);
 viewerFile.start(() => link.ticket);
 speak(choose([link.language ?? '', ...navigator.languages]));
 waiting.onTry(attempt);
@@ -54,6 +55,7 @@ window.addEventListener('hashchange', () => {
   [seen, late, window_ms] = [false, false, WINDOW_MS];
   view.name('');
   clipboard.clear();
+  files.clear();
   forget();
   toast.hide();
   if (link.language) speak(choose([link.language]));
@@ -130,6 +132,8 @@ function open(viewer, viewOnly, stale) {
       opened.trustKey();
     },
     copied: clipboard.copied,
+    files: files.copied,
+    printed: files.printed,
     selected: clipboard.selected,
     found: finding.found,
     gone(how) {

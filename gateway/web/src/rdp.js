@@ -4,6 +4,7 @@
 
 import { ofPage } from './message.js';
 import { takeHands } from './rdp_input.js';
+import { printer } from './rdp_printer.js';
 import { scancode } from './scancode.js';
 
 // The file beside this one, which build.mjs names.
@@ -19,7 +20,7 @@ const TEXT = 'text/plain';
 // that four divides.
 const SIDE = { min: 200, max: 8192 };
 
-const NOBODY = { connected() {}, asked() {}, copied() {}, gone() {} };
+const NOBODY = { connected() {}, asked() {}, copied() {}, files() {}, printed() {}, gone() {} };
 
 // Of a connection that may come back; in memory, as long as it may.
 let login = null;
@@ -68,6 +69,10 @@ function connect(iron, screen, ticket, listener) {
   let follow = false;
   let settled;
   const hands = takeHands(canvas, Backend, () => session);
+  const files = new iron.RdpFileTransferProvider();
+  files.on('files-available', (copied) => listener.files(copied.flatMap(fetched)));
+  // Who waits for a file hears of it.
+  files.on('error', () => {});
 
   const end = (how) => {
     if (over) return;
@@ -76,6 +81,7 @@ function connect(iron, screen, ticket, listener) {
     clearTimeout(settled);
     last = snapshot();
     hands.release();
+    files.dispose();
     try { session?.shutdown(); } catch { /* It is gone already. */ }
     session = null;
     place.remove();
@@ -93,6 +99,7 @@ function connect(iron, screen, ticket, listener) {
       const made = await builder(answer).connect();
       if (over) return made.shutdown();
       session = made;
+      files.setSession(made);
       const running = session.run();
       [shown, login] = [true, answer];
       canvas.focus({ preventScroll: true });
@@ -109,7 +116,7 @@ function connect(iron, screen, ticket, listener) {
     url.protocol = location.protocol === 'https:' ? 'wss:' : 'ws:';
     url.hash = '';
     const { width, height } = wanted();
-    return new Backend.SessionBuilder()
+    const built = new Backend.SessionBuilder()
       .username(username).password(password).serverDomain(domain ?? '')
       // The gateway knows where the machine is, and asks nobody.
       .destination(location.host)
@@ -121,6 +128,14 @@ function connect(iron, screen, ticket, listener) {
       .forceClipboardUpdateCallback(() => offer())
       .canvasResizedCallback(() => lay())
       .extension(iron.displayControl(true));
+    const more = [...files.getBuilderExtensions(), ...printer(iron, (blob, name) => listener.printed(blob, name))];
+    return more.reduce((builder, extension) => builder.extension(extension), built);
+  }
+
+  /** A file that the machine has copied; folders are listed with what is in them, and are nothing themselves. */
+  function fetched(file, at) {
+    if (file.isDirectory) return [];
+    return [{ name: file.name, size: file.size, fetch: () => files.downloadFile(file, at).completion }];
   }
 
   /** How it ended: a close that is on its way is waited for, as it says more. */
@@ -205,6 +220,8 @@ function connect(iron, screen, ticket, listener) {
       offered = text;
       offer();
     },
+    /** Offers files of this device to the machine's clipboard; resolves when it has taken all of them. */
+    offerFiles: (chosen) => files.uploadFiles(chosen).completion,
     picture: () => last ?? snapshot(),
     size: () => ({ width: canvas.width, height: canvas.height }),
     viewOnly(on) { place.inert = on; },

@@ -47,7 +47,7 @@ test('every close code has words in every language', async () => {
     assert.match(ofClose({ code, reason: 'why' }).detail, new RegExp(`${code}, why`));
   }
   for (const { closes } of Object.values(LANGUAGES)) assert.deepEqual(Object.keys(closes).map(Number), CLOSES);
-  const relay = await source('../../src/relay/session.rs') + await source('../../src/relay/pump.rs');
+  const relay = await source('../../src/relay/session/end.rs') + await source('../../src/relay/pump.rs');
   for (const [reason, [key]] of Object.entries(REASONS)) {
     assert.ok(relay.includes(`GOING_AWAY, "${reason}"`), `the gateway says ${reason}`);
     hasCard(ofClose({ code: 1001, reason }));

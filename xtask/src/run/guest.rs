@@ -11,6 +11,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use clap::ValueEnum;
 
+use super::desktop::{self, Desktop};
 use super::member::Member;
 use super::qmp;
 use crate::setup::release;
@@ -31,6 +32,8 @@ pub(crate) enum Console {
     Spice,
     /// A serial line.
     Serial,
+    /// A desktop behind RDP, which is no machine.
+    Rdp,
 }
 
 /// Where a machine's console is.
@@ -51,7 +54,8 @@ const LINE: &str = "serial";
 /// A running machine; ended when dropped.
 #[derive(Debug)]
 pub(crate) struct Guest {
-    member: Member,
+    member: Option<Member>,
+    desktop: Option<Desktop>,
     at: At,
 }
 
@@ -62,6 +66,7 @@ impl Guest {
             Console::Vnc => Self::with_screen(folder),
             Console::Spice => Self::with_desktop(folder),
             Console::Serial => Self::with_line(folder),
+            Console::Rdp => Self::behind_rdp(folder),
         }
     }
 
@@ -86,7 +91,7 @@ impl Guest {
             member.check()?;
             thread::sleep(TICK);
         }
-        Ok(Self { member, at: At::Socket(LINE) })
+        Ok(Self::of(member, At::Socket(LINE)))
     }
 
     fn with_screen(folder: &Path) -> Result<Self> {
@@ -96,7 +101,7 @@ impl Guest {
         qemu.args(["-vnc", "127.0.0.1:0,to=99"]);
         let mut member = Member::start("guest", &qemu, folder)?;
         let vnc_port = qmp::vnc_port(&socket, || member.check())?;
-        Ok(Self { member, at: At::Port(vnc_port, "vnc") })
+        Ok(Self::of(member, At::Port(vnc_port, "vnc")))
     }
 
     fn with_desktop(folder: &Path) -> Result<Self> {
@@ -108,7 +113,16 @@ impl Guest {
         qemu.args(["-device", "usb-redir,chardev=usb,bus=xhci.0"]);
         let mut member = Member::start("guest", &qemu, folder)?;
         qmp::ready(&socket, || member.check())?;
-        Ok(Self { member, at: At::Port(port, "spice") })
+        Ok(Self::of(member, At::Port(port, "spice")))
+    }
+
+    fn behind_rdp(folder: &Path) -> Result<Self> {
+        let port = free_port()?;
+        Ok(Self { member: None, desktop: Some(desktop::start(port, folder)?), at: At::Port(port, "rdp") })
+    }
+
+    fn of(member: Member, at: At) -> Self {
+        Self { member: Some(member), desktop: None, at }
     }
 
     /// Where its console is.
@@ -118,7 +132,8 @@ impl Guest {
 
     /// An error if it has ended.
     pub(crate) fn check(&mut self) -> Result<()> {
-        self.member.check()
+        self.member.iter_mut().try_for_each(Member::check)?;
+        self.desktop.iter_mut().flat_map(|desktop| &mut desktop.members).try_for_each(Member::check)
     }
 }
 

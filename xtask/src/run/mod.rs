@@ -1,5 +1,6 @@
 //! `cargo xtask run`: a real virtual machine, the gateway in front of it, and one link to its console.
 
+mod desktop;
 mod gateway;
 pub(crate) mod guest;
 mod link;
@@ -28,7 +29,7 @@ pub(crate) struct Options {
     /// The broker address; one of this machine's own lets others reach the console.
     #[arg(long, value_name = "ADDR", default_value_t = LOCAL)]
     host: IpAddr,
-    /// What the machine has: a screen, by VNC or SPICE, or a serial line.
+    /// What the machine has: a screen, by VNC or SPICE, or a serial line; or a desktop behind RDP.
     #[arg(long, value_enum, default_value_t = Console::Vnc)]
     console: Console,
     /// Run this daemon instead of building one.
@@ -83,7 +84,14 @@ fn prepare(options: &Options) -> Result<PathBuf> {
 fn introduce(&Options { host, console, .. }: &Options, gateway: &Gateway) {
     let ready = gateway.ready();
     println!();
-    println!("  The console of a virtual machine is open. Its installer draws a menu after about a minute.");
+    match console {
+        Console::Rdp => println!("  A desktop behind RDP is open. It takes any user name and any password."),
+        _ => {
+            println!(
+                "  The console of a virtual machine is open. Its installer draws a menu after about a minute."
+            );
+        }
+    }
     println!("  Kernel side: filter {}, hook {}, steering {}.", ready.backend, ready.hook, ready.steering);
     match ready.backend.as_str() {
         "ebpf" => println!("  To see it: bpftool prog, bpftool link, bpftool map"),
@@ -98,7 +106,7 @@ fn introduce(&Options { host, console, .. }: &Options, gateway: &Gateway) {
     println!("  API {}, metrics {}/metrics", ready.api, ready.metrics);
     println!("  Dashboard {}/, with the key in {}", ready.api, gateway.key_file().display());
     match console {
-        Console::Vnc => {}
+        Console::Vnc | Console::Rdp => {}
         Console::Spice => println!("  In a native viewer: {}", gateway.viewer_command("i-demo")),
         Console::Serial => println!("  In a terminal: {}", gateway.terminal_command("i-demo")),
     }

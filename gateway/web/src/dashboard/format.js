@@ -1,14 +1,9 @@
 // Numbers and times as people read them.
 
+import { bytes } from '../bytes.js';
 import { say } from '../language.js';
 
-const SIZES = ['B', 'KiB', 'MiB', 'GiB', 'TiB', 'PiB'];
-
-export function bytes(count) {
-  let [value, size] = [count, 0];
-  while (value >= 1024 && size < SIZES.length - 1) [value, size] = [value / 1024, size + 1];
-  return `${size === 0 || value >= 100 ? Math.round(value) : value.toFixed(1)} ${SIZES[size]}`;
-}
+export { bytes };
 
 export function perSecond(count) {
   return say('units.per_second', { value: count >= 100 || Number.isInteger(count) ? Math.round(count) : count.toFixed(1) });

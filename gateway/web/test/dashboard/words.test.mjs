@@ -13,7 +13,7 @@ const source = (path) => readFile(new URL(path, import.meta.url), 'utf8');
 speakAlike(LANGUAGES);
 
 test('every end, every event and every reason has words', async () => {
-  const [, names] = /END_NAMES: \[[^\]]*\] = \[([^\]]*)\]/.exec(await source('../../../src/relay/session.rs'));
+  const [, names] = /END_NAMES: \[[^\]]*\] = \[([^\]]*)\]/.exec(await source('../../../src/relay/session/end.rs'));
   // Some stand there by the name of a constant.
   const ends = [...names.matchAll(/\w+/g)].map(([end]) => end.toLowerCase());
   assert.match(await source('../../../src/control/store/session.rs'), /LOST: &str = "gateway_lost"/);
