@@ -12,6 +12,8 @@ use crate::target::bounded;
 pub const MAIN: u8 = 1;
 /// Type of a channel for a USB device.
 pub const USBREDIR: u8 = 9;
+/// The way to authenticate that is a password (`SPICE_COMMON_CAP_AUTH_SPICE`).
+pub const BY_PASSWORD: u32 = 1;
 /// Authentication is chosen, and by password; headers are short (`SPICE_COMMON_CAP_*`).
 const COMMON: u32 = 0b1011;
 
@@ -37,17 +39,10 @@ pub fn open(
     connection_id: u32,
     password: &str,
 ) -> Result<Channel, u32> {
-    bounded(&stream);
-    let ask = Ask { connection_id, channel_type, channel_id: 0, common: vec![COMMON], channel: Vec::new() };
-    stream.write_all(&ask.encode()).expect("writes");
-    let reply = reply(&mut stream);
-    if reply.error != OK {
-        return Err(reply.error);
-    }
-    let mut shown = 1_u32.to_le_bytes().to_vec();
+    let reply = ask(&mut stream, &link(channel_type, connection_id))?;
+    let mut shown = BY_PASSWORD.to_le_bytes().to_vec();
     shown.extend(seal(&reply.key, password).expect("a key"));
-    stream.write_all(&shown).expect("writes");
-    match word(&mut stream) {
+    match show(&mut stream, &shown) {
         OK if channel_type == MAIN => {
             // A short header, and the id in front of the message (`SpiceMsgMainInit`).
             let mut header = [0; 6];
@@ -58,6 +53,35 @@ pub fn open(
         OK => Ok(Channel { stream, connection_id }),
         error => Err(error),
     }
+}
+
+/// What a client says first.
+pub fn link(channel_type: u8, connection_id: u32) -> Vec<u8> {
+    let channel = Vec::new();
+    Ask { connection_id, channel_type, channel_id: 0, common: vec![COMMON], channel }.encode()
+}
+
+/// Says `first`, and returns the answer.
+///
+/// # Errors
+/// The server's error.
+///
+/// # Panics
+/// It is no server of SPICE.
+pub fn ask(stream: &mut TcpStream, first: &[u8]) -> Result<Reply, u32> {
+    bounded(stream);
+    stream.write_all(first).expect("writes");
+    let reply = reply(stream);
+    if reply.error == OK { Ok(reply) } else { Err(reply.error) }
+}
+
+/// Shows what is to be way and password, and returns what the server says about it.
+///
+/// # Panics
+/// It says nothing.
+pub fn show(stream: &mut TcpStream, shown: &[u8]) -> u32 {
+    stream.write_all(shown).expect("writes");
+    word(stream)
 }
 
 fn reply(stream: &mut TcpStream) -> Reply {

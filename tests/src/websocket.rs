@@ -51,6 +51,14 @@ pub fn connect_from(address: &str, endpoint: SocketAddr) -> TcpStream {
     try_connect_from(address.parse().expect("an address"), endpoint).expect("the port is open")
 }
 
+/// The same with the broker's ticket.
+///
+/// # Errors
+/// Status and code of the refusal.
+pub fn open_from(address: &str, broker: &Broker) -> Result<Socket, Refused> {
+    open_on(connect_from(address, broker.endpoint), broker.endpoint, Some(&broker.token))
+}
+
 /// Begins to connect from `address` to `endpoint`, and waits for nothing.
 ///
 /// # Panics

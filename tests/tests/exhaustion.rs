@@ -1,19 +1,23 @@
-//! Descriptors run out: who comes then is told so, and who is in stays.
+//! Descriptors or local ports run out: who comes then is told so, and who is in stays.
 
+use std::collections::HashSet;
+use std::ffi::OsString;
 use std::io::Write;
 use std::net::TcpStream;
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
 use portcullis_tests::gateway::{ADDRESS, Gateway};
 use portcullis_tests::target::Target;
-use portcullis_tests::websocket::{connect_from, echoes, open};
+use portcullis_tests::websocket::{connect_from, echoes, open, open_from};
 use portcullis_tests::{behind_every_gate, wait_for};
 use serde_json::json;
 
 behind_every_gate!(
     who_comes_too_late_is_told_and_who_is_in_stays,
     the_daemon_takes_as_many_descriptors_as_it_may,
+    no_local_port_is_left_to_dial_from,
 );
 
 /// A gateway that may have so many descriptors: at first, and when it asks for more.
@@ -35,6 +39,42 @@ fn the_daemon_takes_as_many_descriptors_as_it_may(backend: &str) {
     assert_eq!(line.split_whitespace().skip(3).take(2).collect::<Vec<_>>(), ["2000", "2000"], "{line}");
 }
 
+/// Local ports of a whole network namespace (ip(7), `ip_local_port_range`).
+const LOCAL_PORTS: usize = 8;
+
+fn no_local_port_is_left_to_dial_from(backend: &str) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let gateway = Gateway::start(folder.path(), backend, &[]);
+    let port = Target::new().echo();
+    let broker = gateway.open(port);
+    let tickets: Vec<_> = (0..=LOCAL_PORTS).map(|_| gateway.open_again(broker.instance())).collect();
+    let range = format!("40000 {}", 40_000 + LOCAL_PORTS - 1);
+    std::fs::write("/proc/sys/net/ipv4/ip_local_port_range", range).expect("a setting of the namespace");
+    // Each from an address of its own, which has these ports as well; what one is bound to is not dialled from.
+    let opens = |number: usize| open_from(&format!("127.0.0.{}", 10 + number), &tickets[number]);
+    let mut sessions = Vec::new();
+    let refused = (0..=LOCAL_PORTS).find_map(|number| match opens(number) {
+        Ok(session) => {
+            sessions.push(session);
+            None
+        }
+        Err(refused) => Some((number, refused)),
+    });
+    let (late, refused) = refused.expect("there are no more ports");
+    assert_eq!(refused, (503, "full".into()));
+    assert!(!sessions.is_empty());
+    sessions.iter_mut().for_each(|session| echoes(session, b"still here"));
+    // What they give back, another has.
+    sessions.clear();
+    let mut tries = 1..250;
+    let mut session = wait_for("room", || {
+        std::thread::sleep(Duration::from_millis(200));
+        // A port of an address that was used rests.
+        open_from(&format!("127.0.1.{}", tries.next()?), &tickets[late]).ok()
+    });
+    echoes(&mut session, b"let in");
+}
+
 /// Connections of all relay cores.
 fn connections(gateway: &Gateway) -> f64 {
     let page = gateway.metrics();
@@ -46,16 +86,26 @@ fn connections(gateway: &Gateway) -> f64 {
 const MUCH: usize = 32 * 1024 * 1024;
 
 /// Pipes among the descriptors from 192 on, which are the reserve where there may be 256.
-fn pipes_of_reserve(gateway: &Gateway) -> usize {
+fn pipes_of_reserve(gateway: &Gateway) -> HashSet<OsString> {
     let folder = format!("/proc/{}/fd", gateway.id());
     let entries = std::fs::read_dir(folder).expect("descriptors").flatten();
-    let is_pipe = |entry: &std::fs::DirEntry| {
+    let pipe = |entry: std::fs::DirEntry| {
         let number = entry.file_name().to_string_lossy().parse::<u32>().expect("a number");
         // One that is closed meanwhile leads nowhere.
-        let file = std::fs::read_link(entry.path()).unwrap_or_default();
-        number >= 192 && file.to_string_lossy().starts_with("pipe:")
+        let file = std::fs::read_link(entry.path()).unwrap_or_default().into_os_string();
+        (number >= 192 && file.to_string_lossy().starts_with("pipe:")).then_some(file)
     };
-    entries.filter(is_pipe).count()
+    entries.filter_map(pipe).collect()
+}
+
+/// Those of them that stay, and not what is made and given back at once.
+fn pipes_kept_of_reserve(gateway: &Gateway) -> HashSet<OsString> {
+    let before = pipes_of_reserve(gateway);
+    if before.is_empty() {
+        return before;
+    }
+    std::thread::sleep(Duration::from_millis(50));
+    before.intersection(&pipes_of_reserve(gateway)).cloned().collect()
 }
 
 fn who_comes_too_late_is_told_and_who_is_in_stays(backend: &str) {
@@ -78,12 +128,15 @@ fn who_comes_too_late_is_told_and_who_is_in_stays(backend: &str) {
     assert_eq!(open(&late).expect_err("there is no room"), (503, "full".into()));
     echoes(&mut good, b"still here");
     // What is fast by a pipe takes none from the reserve.
-    let inherited = pipes_of_reserve(&gateway);
+    let inherited = pipes_kept_of_reserve(&gateway);
     let sends = std::thread::spawn(move || console.write_all(&[7; MUCH]).expect("the console writes"));
-    let mut came = 0;
+    let (mut came, mut looked) = (0, 0);
     while came < MUCH {
         came += bulk.read().expect("a message").len();
-        assert_eq!(pipes_of_reserve(&gateway), inherited, "after {came} bytes");
+        if came - looked >= MUCH / 16 {
+            looked = came;
+            assert_eq!(pipes_kept_of_reserve(&gateway), inherited, "after {came} bytes");
+        }
     }
     sends.join().expect("sends all");
     let (status, answer) = gateway.api().post("/v1/brokers", &json!({ "instance_id": broker.instance() }));

@@ -1,7 +1,7 @@
 //! SPICE desktops with native viewers: all channels one session, the machine's password inside.
 
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -331,6 +331,33 @@ fn a_desktop_is_heard_clicked_at_and_started_anew_in_the_browser() {
 }
 
 #[test]
+fn a_desktop_follows_the_window_of_the_browser() {
+    if !all_is_here() || !require::pages() || !browser::is_here() {
+        return;
+    }
+    in_namespace(|| {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut machine = Machine::start_spice_with_agent(folder.path(), PASSWORD);
+        let gateway = Gateway::start(folder.path(), "ebpf", &[]);
+        let instance = json!({
+            "host": "127.0.0.1", "graphics_port": machine.spice_port, "graphics_protocol": "spice",
+            "graphics_passwd": PASSWORD,
+        });
+        assert_eq!(gateway.api().put("/v1/instances/i-desk", &instance).0, 201);
+        machine.boot();
+        let broker = gateway.open_again("i-desk");
+        let mut browser = Browser::open(broker.answer["console_url"].as_str().expect("a URL"));
+        browser.wait_state("connected");
+        browser.click("#settings-button");
+        browser.click("[name=size][value=follow]");
+        let mut size = |name: &str| browser.property("#screen", name).as_u64().expect("a size") as u32 & !7;
+        let (width, height) = (size("clientWidth"), size("clientHeight"));
+        assert!(width >= 640 && height >= 400, "{width} by {height}");
+        wait_for("the machine's agent to be told", || machine.agent_heard(width, height).then_some(()));
+    });
+}
+
+#[test]
 fn a_wrong_password_of_the_gateways_is_said_to_be_that() {
     if !all_is_here() || !require::pages() || !browser::is_here() {
         return;
@@ -440,6 +467,60 @@ fn a_channel_belongs_to_its_own_desktop() {
         assert_eq!(usb(first(), other_id, password), Err(link::BAD_CONNECTION_ID));
         assert_eq!(usb(first(), id, password), Ok(()));
         assert_eq!(usb(second(), other_id, other_password), Ok(()));
+    });
+}
+
+#[test]
+fn a_hostile_opening_leads_nowhere() {
+    if !all_is_here() {
+        return;
+    }
+    in_namespace(|| {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (_machine, gateway) = desktop(folder.path(), &[]);
+        let broker = gateway.open_again("i-desk");
+        let connect = || TcpStream::connect(broker.endpoint).expect("connects");
+        let good = spice::link(spice::MAIN, 0);
+        let with = |at: usize, bytes: &[u8]| {
+            let mut link = good.clone();
+            link[at..at + bytes.len()].copy_from_slice(bytes);
+            link
+        };
+        // Version, size and the place of the capabilities.
+        for (first, error) in [
+            (with(4, &[3]), link::VERSION_MISMATCH),
+            (with(12, &5000_u32.to_le_bytes()), link::INVALID_DATA),
+            (with(12, &3_u32.to_le_bytes()), link::INVALID_DATA),
+            (with(30, &u32::MAX.to_le_bytes()), link::INVALID_DATA),
+            (with(22, &u32::MAX.to_le_bytes()), link::INVALID_DATA),
+        ] {
+            assert_eq!(spice::ask(&mut connect(), &first).err(), Some(error), "{first:?}");
+        }
+        // Half of it, and then nothing.
+        let mut stream = connect();
+        bounded(&stream);
+        stream.write_all(&good[..20]).expect("writes");
+        stream.shutdown(Shutdown::Write).expect("it is there");
+        assert_eq!(stream.read(&mut [0; 256]).expect("the end"), 0);
+        // By SASL, with no password at all, or one by another key: the last two are told alike, and as late.
+        let sasl = [&2_u32.to_le_bytes()[..], &[0; 128]].concat();
+        let by_password = |byte: u8| [&spice::BY_PASSWORD.to_le_bytes()[..], &[byte; 128]].concat();
+        let shown = |shown: &[u8]| {
+            let mut stream = connect();
+            spice::ask(&mut stream, &good).expect("an answer");
+            let began = Instant::now();
+            (spice::show(&mut stream, shown), began.elapsed())
+        };
+        assert_eq!(shown(&sasl).0, link::ERROR);
+        for byte in [0, 0x5a] {
+            let (error, after) = shown(&by_password(byte));
+            assert_eq!(error, link::PERMISSION_DENIED);
+            assert!(after >= Duration::from_millis(450), "told after {after:?}");
+        }
+        assert!(live(&gateway).is_empty());
+        // None of it is in anybody's way.
+        let [_, password] = further_file(&gateway, &broker, "");
+        spice::open(connect(), spice::MAIN, 0, &password).expect("a desktop");
     });
 }
 
