@@ -134,6 +134,12 @@ const commands = {
     await page.locator(selector).click(x === undefined ? {} : { position: { x, y } });
   },
 
+  /** {selector} -> {name, text} of the file that a click saves. */
+  async download({ selector }) {
+    const [file] = await Promise.all([page.waitForEvent('download', { timeout: ACTION_MS }), page.locator(selector).click()]);
+    return { name: file.suggestedFilename(), text: await readFile(await file.path(), 'utf8') };
+  },
+
   /** {selector, x, y}: twice, which marks a word, at a place in it in CSS pixels. */
   async double_click({ selector, x, y }) {
     await page.locator(selector).dblclick({ position: { x, y } });

@@ -203,6 +203,13 @@ impl Browser {
         self.ask(&json!({ "do": "clipboard", "text": text }));
     }
 
+    /// Name and text of the file that a click saves.
+    pub fn download(&mut self, selector: &str) -> (String, String) {
+        let answer = self.ask(&json!({ "do": "download", "selector": selector }));
+        let [name, text] = ["name", "text"].map(|key| answer[key].as_str().expect("text").to_owned());
+        (name, text)
+    }
+
     /// Id of what has the focus, or its element's name.
     pub fn focused(&mut self) -> String {
         self.ask(&json!({ "do": "focused" }))["selector"].as_str().expect("text").to_owned()

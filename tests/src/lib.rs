@@ -41,6 +41,7 @@ pub mod usage;
 pub mod viewer;
 pub mod websocket;
 pub mod wiretap;
+pub mod xrdp;
 
 use std::time::{Duration, Instant};
 

@@ -115,14 +115,16 @@ fn the_target_hears_everything_but_the_ticket(backend: &str) {
     carries(&mut client, &mut inside);
 }
 
-/// The broker's one live session.
+/// The broker's one live session. What began or ended a moment ago may not be written down yet.
 fn one_session(gateway: &Gateway, broker: &Broker) -> Value {
-    let sessions =
-        gateway.api().get("/v1/sessions?state=live").1["items"].as_array().expect("a list").clone();
-    let mut own = sessions.into_iter().filter(|session| session["broker_id"] == broker.id.as_str());
-    let one = own.next().expect("a session");
-    assert!(own.next().is_none(), "another beside {one}");
-    one
+    wait_for("the broker's session", || {
+        let sessions = gateway.api().get("/v1/sessions?state=live").1["items"].clone();
+        let of_broker = |session: &&Value| session["broker_id"] == broker.id.as_str();
+        let mut own = sessions.as_array().expect("a list").iter().filter(of_broker);
+        let one = own.next()?;
+        assert!(own.next().is_none(), "another beside {one}");
+        Some(one.clone())
+    })
 }
 
 fn a_double_connect_is_one_session(backend: &str) {

@@ -29,7 +29,7 @@ struct Need {
     present: fn() -> bool,
 }
 
-const NEEDS: [Need; 35] = [
+const NEEDS: [Need; 36] = [
     Need {
         level: Level::Build,
         what: "a C compiler (SQLite is C)",
@@ -89,6 +89,12 @@ const NEEDS: [Need; 35] = [
         what: "a native viewer of RDP, and a clipboard",
         packages: &["freerdp2-x11", "xclip"],
         present: || exec::find("xfreerdp").is_some() && exec::find("xclip").is_some(),
+    },
+    Need {
+        level: Level::Test,
+        what: "a desktop behind RDP that shares its clipboard",
+        packages: &["xrdp"],
+        present: || Path::new("/usr/sbin/xrdp").exists(),
     },
     Need {
         level: Level::Test,
