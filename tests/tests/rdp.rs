@@ -95,6 +95,33 @@ fn a_ticket_comes_as_blob_or_as_routing_token() {
 }
 
 #[test]
+fn connections_by_one_ticket_are_one_session_and_leave_each_other_alone() {
+    if !all_is_here() {
+        return;
+    }
+    in_namespace(|| {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (shadow, gateway, first) = desktop(folder.path(), Security::Tls);
+        let more = folder.path().join("second");
+        std::fs::create_dir(&more).expect("a folder");
+        let second = Desk::start(&more);
+        let broker = gateway.open_again("i-desk");
+        let (address, blob) = (at(&broker), format!("/pcb:{}", broker.token));
+        let by_first = viewer(&first, &[&address, &blob]);
+        is_seen_and_typed_at(&shadow, &first, "1");
+        let _by_second = viewer(&second, &[&address, &blob]);
+        is_seen_and_typed_at(&shadow, &second, "2");
+        is_seen_and_typed_at(&shadow, &first, "3");
+        let sessions = live(&gateway);
+        assert_eq!((sessions.len(), &sessions[0]["connections"]), (1, &2.into()), "{sessions:?}");
+        by_first.signal(Signal::SIGTERM);
+        gateway.wait_metric("portcullis_connections_active", 1.0);
+        is_seen_and_typed_at(&shadow, &second, "4");
+        assert_eq!(gateway.metric("portcullis_sessions_total{protocol=\"rdp\"}"), 1.0);
+    });
+}
+
+#[test]
 fn an_address_lets_a_viewer_in_without_a_ticket() {
     if !all_is_here() {
         return;

@@ -221,3 +221,14 @@ fn a_ticket_fits_into_a_password_of_spice() {
         assert_ne!(Token::from_password(none), token, "{none}");
     }
 }
+
+#[test]
+fn a_ticket_looks_like_one_and_nothing_else_does() {
+    let token = Token::random().expect("random numbers");
+    assert!(Token::is_like(token.reveal()));
+    let long = format!("{}0", token.reveal());
+    for other in ["", &token.reveal()[1..], &long, &"A5".repeat(32), &"é".repeat(32), "3640205228.15629.0000"]
+    {
+        assert!(!Token::is_like(other), "{other}");
+    }
+}
