@@ -124,6 +124,18 @@ mod tests {
     }
 
     #[test]
+    fn a_page_may_what_its_console_needs() {
+        for (protocol, name) in Protocol::ALL {
+            let policy = policy(Some(protocol));
+            assert_eq!(policy.contains("'wasm-unsafe-eval'"), protocol == Protocol::Rdp, "{name}");
+            assert_eq!(policy.contains("connect-src 'self' data:;"), protocol == Protocol::Rdp, "{name}");
+            assert_eq!(policy.contains("'unsafe-inline'"), protocol.is_terminal(), "{name}");
+            assert!(policy.starts_with("default-src 'none';") && !policy.contains("'unsafe-eval'"), "{name}");
+        }
+        assert_eq!(policy(None), POLICY);
+    }
+
+    #[test]
     fn paths_stay_inside() {
         for path in [
             "/../Cargo.toml",

@@ -136,11 +136,15 @@ struct Bench {
 }
 
 fn bench(backend: &str) -> Bench {
+    bench_with(backend, &[])
+}
+
+fn bench_with(backend: &str, more: &[&str]) -> Bench {
     let folder = tempfile::tempdir().expect("a folder");
     let authority = Authority::new(folder.path());
     authority.issue(&["desk.example"]);
     let ca = format!("targets.ca = {:?}", authority.file());
-    let gateway = Gateway::start(folder.path(), backend, &[&ca, "session.dial_s = 2"]);
+    let gateway = Gateway::start(folder.path(), backend, &[&[&ca, "session.dial_s = 2"], more].concat());
     Bench { folder, gateway, authority }
 }
 
@@ -205,7 +209,7 @@ fn a_ticket_may_come_in_the_first_message(backend: &str) {
 }
 
 fn nothing_is_dialled_before_the_ticket_is_good(backend: &str) {
-    let bench = bench(backend);
+    let bench = bench_with(backend, &["session.header_s = 3"]);
     let target = Target::new();
     let other = bench.broker(target.port(), &json!({}));
     let broker = bench.gateway.open_again("i-desk");
@@ -233,6 +237,14 @@ fn nothing_is_dialled_before_the_ticket_is_good(backend: &str) {
     let mut socket = open_with(broker.endpoint, None).expect("an upgrade");
     socket.send(Message::text("hello")).expect("sends");
     assert_eq!(answer(&mut socket).error.and_then(|error| error.http_status_code), Some(400));
+    // Who says nothing, or not all of it, is not waited for.
+    for part in [0, 20] {
+        let mut socket = open_with(broker.endpoint, None).expect("an upgrade");
+        if part > 0 {
+            socket.send(Message::binary(good[..part].to_vec())).expect("sends");
+        }
+        assert_eq!(answer(&mut socket).error.and_then(|error| error.http_status_code), Some(408));
+    }
     let refusal = open_with(broker.endpoint, Some("nobody's")).expect_err("no upgrade");
     assert_eq!(refusal, (403, "wrong_ticket".to_owned()));
     bench.gateway.wait_metric("portcullis_handshake_refusals_total{code=\"wrong_ticket\"}", 3.0);
@@ -293,6 +305,8 @@ fn the_certificate_that_was_met_first_counts(backend: &str) {
     let status = forget.args(["instance", "forget-certificate", "i-desk"]).status().expect("runs");
     assert!(status.success());
     assert_eq!(shown(&bench.gateway), Value::Null);
+    let audit = std::fs::read_to_string(bench.gateway.state_dir().join("audit.log")).expect("a log");
+    assert!(audit.contains("\"certificate.forgotten\""), "{audit}");
     enters(&broker);
     assert_eq!(shown(&bench.gateway), bench.pin().as_str());
     serving.join().expect("a server");

@@ -179,3 +179,26 @@ fn another_certificate_than_the_first_is_told() {
         shows(browser, &other);
     });
 }
+
+#[test]
+fn who_was_cut_off_comes_back_without_a_login() {
+    if !all_is_here() {
+        return;
+    }
+    in_namespace(|| {
+        let folder = tempfile::tempdir().expect("a folder");
+        let shadow = Shadow::start(&folder.path().join("shadow"), NLA);
+        let start = || Gateway::start(folder.path(), "none", &["session.reconnect_s = 120"]);
+        let gateway = start();
+        let broker = gateway.open_speaking("rdp", shadow.port);
+        let mut browser = Browser::open(broker.answer["console_url"].as_str().expect("a URL"));
+        log_in(&mut browser, PASSWORD);
+        browser.wait_state("connected");
+        gateway.stop();
+        browser.wait_state("reconnecting");
+        let _gateway = start();
+        browser.wait_state("connected");
+        shows(&mut browser, &shadow);
+        browser.shot("rdp-back");
+    });
+}

@@ -23,7 +23,7 @@ use super::store::WallTime;
 #[derive(Clone, Debug, Default, Serialize, ToSchema)]
 pub struct Event {
     /// `broker.opened`, `broker.closed`, `session.began`, `session.ended`, `session.refused`,
-    /// `session.killed`, `instance.put`, `instance.removed`, `instance.certificate_forgotten`, `passwords.revealed`.
+    /// `session.killed`, `instance.put`, `instance.removed`, `certificate.forgotten`, `passwords.revealed`.
     pub event: &'static str,
     /// When, RFC 3339.
     pub time: String,

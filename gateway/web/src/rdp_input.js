@@ -3,7 +3,7 @@
 
 import { scancode } from './scancode.js';
 
-// IronRDP's numbers for what `WheelEvent.deltaMode` numbers alike: pixels, lines, pages.
+// In the order in which IronRDP is told of them.
 const LOCKS = ['ScrollLock', 'NumLock', 'CapsLock', 'KanaMode'];
 const MODIFIER = /^(Control|Alt|Shift|Meta)(Left|Right)$/;
 
@@ -53,6 +53,7 @@ export function takeHands(canvas, { DeviceEvent, InputTransaction }, current) {
   canvas.addEventListener('wheel', (event) => {
     event.preventDefault();
     const vertical = event.deltaY !== 0;
+    // IronRDP numbers pixels, lines and pages as the browser does.
     send(DeviceEvent.wheelRotations(vertical, -(vertical ? event.deltaY : event.deltaX), event.deltaMode));
   }, { passive: false });
   canvas.addEventListener('keydown', (event) => typed(event, true));

@@ -136,7 +136,7 @@ pub async fn forget_certificate(
 ) -> Result<StatusCode, Problem> {
     let Path(id) = id?;
     if api.store.forget_certificate(&id).await? {
-        api.events.say(Event::instance("instance.certificate_forgotten", &id));
+        api.events.say(Event::instance("certificate.forgotten", &id));
         Ok(StatusCode::NO_CONTENT)
     } else {
         Err(Problem::no_instance(&id))

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::timeout;
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use crate::broker::target::tls::Trust;
 use crate::broker::ticket::{Claim, Token};
@@ -118,7 +118,7 @@ async fn recognise(
     let recognised = timeout(shared.answer, shared.desk.recognise(instance_id.to_owned(), shown)).await;
     let known = recognised.map_err(|_| Refusal::Unavailable)??;
     if known == shown {
-        info!(broker_id, instance_id, certificate = %shown, "the instance shows the certificate that it is known by");
+        debug!(broker_id, instance_id, certificate = %shown, "known by its certificate, from now on or before");
         return Ok(());
     }
     warn!(broker_id, instance_id, %known, %shown, "the instance shows another certificate than it did first");

@@ -84,7 +84,7 @@ function take(event) {
   if (what === 'broker.closed') lists.brokers.forget(broker);
   else if (broker) lists.brokers.look(broker);
   if (session) for (const name of ['sessions', 'past']) lists[name].look(session);
-  if (what === 'instance.put') lists.instances.look(instance);
+  if (what === 'instance.put' || what === 'certificate.forgotten') lists.instances.look(instance);
   if (what === 'instance.removed') lists.instances.forget(instance);
 }
 

@@ -79,6 +79,7 @@ export default {
     session_killed: 'Session killed',
     instance_put: 'Instance written',
     instance_removed: 'Instance removed',
+    certificate_forgotten: 'Certificate forgotten',
     passwords_revealed: 'Passwords can be read',
   },
 

@@ -79,6 +79,7 @@ export default {
     session_killed: '会话被终止',
     instance_put: '实例已写入',
     instance_removed: '实例已删除',
+    certificate_forgotten: '证书已忘记',
     passwords_revealed: '密码可被读取',
   },
 
