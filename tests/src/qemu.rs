@@ -5,6 +5,7 @@ use std::net::TcpListener;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
@@ -13,6 +14,8 @@ use crate::{PATIENCE, require, wait_for};
 
 /// Where Debian's installer is, a folder for each release.
 const INSTALLERS: &str = "/usr/lib/debian-installer/images";
+/// What the stand-in for an agent says when it listens.
+const LISTENS: &str = "the agent listens";
 /// GRUB's rescue CD: a text menu that stands within seconds and answers to keys.
 pub const GRUB: &str = "/usr/lib/grub-rescue/grub-rescue-cdrom.iso";
 
@@ -133,7 +136,8 @@ impl Machine {
             .collect();
         let script = format!(
             "mount -t devtmpfs dev /dev; modprobe virtio_pci; modprobe virtio_console; \
-             until exec 3<>/dev/vport0p1; do sleep 1; done; printf '{message}' >&3; cat <&3 >/dev/ttyS0"
+             until exec 3<>/dev/vport0p1; do sleep 1; done; printf '{message}' >&3; \
+             echo {LISTENS} >/dev/ttyS0; cat <&3 >/dev/ttyS0"
         );
         let line = format!("console=ttyS0 quiet rdinit=/bin/sh -- -c \"{script}\"");
         let heard = format!("file,id=heard,path={}", folder.join("agent.log").display());
@@ -145,6 +149,23 @@ impl Machine {
             "-chardev", &heard, "-device", "isa-serial,chardev=heard,index=0",
         ];
         Self::start_spice_as(folder, password, "port=", &more)
+    }
+
+    /// Waits until the agent is there: a whole Linux starts before.
+    ///
+    /// # Panics
+    /// It does not come.
+    pub fn wait_agent(&self) {
+        let began = Instant::now();
+        let path = self.folder.join("agent.log");
+        let is_there = || {
+            let said = std::fs::read(&path).unwrap_or_default();
+            said.windows(LISTENS.len()).any(|part| part == LISTENS.as_bytes())
+        };
+        while !is_there() {
+            assert!(began.elapsed() < 5 * PATIENCE, "no agent");
+            std::thread::sleep(Duration::from_millis(100));
+        }
     }
 
     /// Whether the agent was told of one monitor of this size (`VDAgentMonitorsConfig`).

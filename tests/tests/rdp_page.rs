@@ -1,5 +1,6 @@
 //! The page of an RDP desktop in a real browser, before FreeRDP's shadow server, and the way in by RDCleanPath.
 
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::time::Duration;
 
 use portcullis_tests::browser::{self, Browser};
@@ -28,7 +29,11 @@ fn with_a_desktop(
         let gateway = Gateway::start(folder.path(), "none", &[]);
         let broker = gateway.open_speaking("rdp", shadow.port);
         let mut browser = Browser::open(broker.answer["console_url"].as_str().expect("a URL"));
-        body(&shadow, &gateway, &broker, &mut browser);
+        let ran = catch_unwind(AssertUnwindSafe(|| body(&shadow, &gateway, &broker, &mut browser)));
+        if let Err(panic) = ran {
+            eprintln!("the gateway said:\n{}", gateway.log());
+            resume_unwind(panic);
+        }
         assert_eq!(browser.errors(), Vec::<Value>::new());
         for secret in [PASSWORD, &broker.token] {
             assert!(!gateway.log().contains(secret), "a secret is in the log");
@@ -160,12 +165,19 @@ fn another_certificate_than_the_first_is_told() {
     with_a_desktop(Security::Tls, |_, gateway, broker, browser| {
         log_in(browser, PASSWORD);
         browser.wait_state("connected");
+        let path = format!("/v1/instances/{}", broker.instance());
+        let seen = || gateway.api().get(&path).1["tls_seen"].clone();
+        let first = seen();
+        assert!(first.is_string(), "{first}");
+        // Nobody comes back to the machine that was there.
+        browser.goto("about:blank");
+        gateway.wait_metric("portcullis_sessions_active{protocol=\"rdp\"}", 0.0);
         let folder = tempfile::tempdir().expect("a folder");
         let other = Shadow::start(&folder.path().join("other"), Security::Tls);
         let instance =
             json!({ "host": "127.0.0.1", "graphics_port": other.port, "graphics_protocol": "rdp" });
-        let path = format!("/v1/instances/{}", broker.instance());
-        assert_eq!(gateway.api().put(&path, &instance).0, 200);
+        let (status, written) = gateway.api().put(&path, &instance);
+        assert_eq!((status, &written["tls_seen"]), (200, &first), "{written}");
         let broker = gateway.open_again(broker.instance());
         browser.goto(broker.answer["console_url"].as_str().expect("a URL"));
         log_in(browser, PASSWORD);

@@ -345,15 +345,19 @@ fn a_desktop_follows_the_window_of_the_browser() {
         });
         assert_eq!(gateway.api().put("/v1/instances/i-desk", &instance).0, 201);
         machine.boot();
+        machine.wait_agent();
         let broker = gateway.open_again("i-desk");
         let mut browser = Browser::open(broker.answer["console_url"].as_str().expect("a URL"));
         browser.wait_state("connected");
         browser.click("#settings-button");
         browser.click("[name=size][value=follow]");
-        let mut size = |name: &str| browser.property("#screen", name).as_u64().expect("a size") as u32 & !7;
-        let (width, height) = (size("clientWidth"), size("clientHeight"));
-        assert!(width >= 640 && height >= 400, "{width} by {height}");
-        wait_for("the machine's agent to be told", || machine.agent_heard(width, height).then_some(()));
+        wait_for("the machine's agent to be told", || {
+            let mut size =
+                |name: &str| browser.property("#screen", name).as_u64().expect("a size") as u32 & !7;
+            let (width, height) = (size("clientWidth"), size("clientHeight"));
+            assert!(width >= 640 && height >= 400, "{width} by {height}");
+            machine.agent_heard(width, height).then_some(())
+        });
     });
 }
 
