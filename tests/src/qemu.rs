@@ -5,17 +5,12 @@ use std::net::TcpListener;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
 use crate::process::Guarded;
 use crate::{PATIENCE, require, wait_for};
 
-/// Where Debian's installer is, a folder for each release.
-const INSTALLERS: &str = "/usr/lib/debian-installer/images";
-/// What the stand-in for an agent says when it listens.
-const LISTENS: &str = "the agent listens";
 /// GRUB's rescue CD: a text menu that stands within seconds and answers to keys.
 pub const GRUB: &str = "/usr/lib/grub-rescue/grub-rescue-cdrom.iso";
 
@@ -121,67 +116,7 @@ impl Machine {
         Self::start_spice_at(folder, password, &format!("{files}tls-port="))
     }
 
-    /// The same with Linux in place of GRUB, and a stand-in for SPICE's agent in it: it says that it is there, and
-    /// shows what it is told, see [`Self::agent_heard`].
-    ///
-    /// # Panics
-    /// It does not start, or there is no installer.
-    pub fn start_spice_with_agent(folder: &Path, password: &str) -> Self {
-        let [kernel, initrd] = installer();
-        // VDIChunkHeader and VDAgentMessage (spice-protocol, `vd_agent.h`): capabilities, that of setting sizes.
-        let message: String = [1_u32, 28, 1, 6, 0, 0, 8, 0, 2]
-            .iter()
-            .flat_map(|word| word.to_le_bytes())
-            .map(|byte| format!("\\{byte:03o}"))
-            .collect();
-        let script = format!(
-            "mount -t devtmpfs dev /dev; modprobe virtio_pci; modprobe virtio_console; \
-             until exec 3<>/dev/vport0p1; do sleep 1; done; printf '{message}' >&3; \
-             echo {LISTENS} >/dev/ttyS0; cat <&3 >/dev/ttyS0"
-        );
-        let line = format!("console=ttyS0 quiet rdinit=/bin/sh -- -c \"{script}\"");
-        let heard = format!("file,id=heard,path={}", folder.join("agent.log").display());
-        #[rustfmt::skip]
-        let more = [
-            "-m", "512", "-kernel", &kernel, "-initrd", &initrd, "-append", &line,
-            "-device", "virtio-serial-pci", "-chardev", "spicevmc,id=agent,name=vdagent",
-            "-device", "virtserialport,chardev=agent,name=com.redhat.spice.0",
-            "-chardev", &heard, "-device", "isa-serial,chardev=heard,index=0",
-        ];
-        Self::start_spice_as(folder, password, "port=", &more)
-    }
-
-    /// Waits until the agent is there: a whole Linux starts before.
-    ///
-    /// # Panics
-    /// It does not come.
-    pub fn wait_agent(&self) {
-        let began = Instant::now();
-        let path = self.folder.join("agent.log");
-        let is_there = || {
-            let said = std::fs::read(&path).unwrap_or_default();
-            said.windows(LISTENS.len()).any(|part| part == LISTENS.as_bytes())
-        };
-        while !is_there() {
-            assert!(began.elapsed() < 5 * PATIENCE, "no agent");
-            std::thread::sleep(Duration::from_millis(100));
-        }
-    }
-
-    /// Whether the agent was told of one monitor of this size (`VDAgentMonitorsConfig`).
-    pub fn agent_heard(&self, width: u32, height: u32) -> bool {
-        let heard = std::fs::read(self.folder.join("agent.log")).unwrap_or_default();
-        // Type 2, nobody's business, its length; one monitor, no flags.
-        let message: Vec<u8> =
-            [2, 0, 0, 28, 1, 0, height, width].iter().flat_map(|word: &u32| word.to_le_bytes()).collect();
-        heard.windows(message.len()).any(|part| part == message)
-    }
-
     fn start_spice_at(folder: &Path, password: &str, port: &str) -> Self {
-        Self::start_spice_as(folder, password, port, &[])
-    }
-
-    fn start_spice_as(folder: &Path, password: &str, port: &str, others: &[&str]) -> Self {
         let (spice_port, log) = (free_port(10_000), folder.join("firmware.log"));
         let secret = format!("secret,id=s1,data={password}");
         let spice = format!("{port}{spice_port},addr=127.0.0.1,password-secret=s1");
@@ -196,7 +131,6 @@ impl Machine {
             "-audiodev", "spice,id=sound", "-machine", "pcspk-audiodev=sound",
             "-d", "trace:input_event_btn", "-D", &trace,
         ];
-        let more = [&more[..], others].concat();
         Self { spice_port, ..Self::start_with(folder, free_vnc_port(), "", &more) }
     }
 
@@ -405,17 +339,6 @@ impl Screen {
         }
         self.width * self.height - colours.values().max().copied().unwrap_or(0)
     }
-}
-
-/// Kernel and initial RAM disk of Debian's installer, in text.
-///
-/// # Panics
-/// It is not here.
-fn installer() -> [String; 2] {
-    let folders = std::fs::read_dir(INSTALLERS).expect("the installer").flatten();
-    let folders = folders.map(|folder| folder.path().join("amd64/text/debian-installer/amd64"));
-    let folder = folders.filter(|folder| folder.join("linux").exists()).max().expect("the installer");
-    ["linux", "initrd.gz"].map(|name| folder.join(name).display().to_string())
 }
 
 #[cfg(test)]

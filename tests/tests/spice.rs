@@ -331,37 +331,6 @@ fn a_desktop_is_heard_clicked_at_and_started_anew_in_the_browser() {
 }
 
 #[test]
-fn a_desktop_follows_the_window_of_the_browser() {
-    if !all_is_here() || !require::pages() || !browser::is_here() {
-        return;
-    }
-    in_namespace(|| {
-        let folder = tempfile::tempdir().expect("a folder");
-        let mut machine = Machine::start_spice_with_agent(folder.path(), PASSWORD);
-        let gateway = Gateway::start(folder.path(), "ebpf", &[]);
-        let instance = json!({
-            "host": "127.0.0.1", "graphics_port": machine.spice_port, "graphics_protocol": "spice",
-            "graphics_passwd": PASSWORD,
-        });
-        assert_eq!(gateway.api().put("/v1/instances/i-desk", &instance).0, 201);
-        machine.boot();
-        machine.wait_agent();
-        let broker = gateway.open_again("i-desk");
-        let mut browser = Browser::open(broker.answer["console_url"].as_str().expect("a URL"));
-        browser.wait_state("connected");
-        browser.click("#settings-button");
-        browser.click("[name=size][value=follow]");
-        wait_for("the machine's agent to be told", || {
-            let mut size =
-                |name: &str| browser.property("#screen", name).as_u64().expect("a size") as u32 & !7;
-            let (width, height) = (size("clientWidth"), size("clientHeight"));
-            assert!(width >= 640 && height >= 400, "{width} by {height}");
-            machine.agent_heard(width, height).then_some(())
-        });
-    });
-}
-
-#[test]
 fn a_wrong_password_of_the_gateways_is_said_to_be_that() {
     if !all_is_here() || !require::pages() || !browser::is_here() {
         return;
