@@ -1,6 +1,7 @@
 //! Child processes that end with their test.
 
 use std::io::Write;
+use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -33,6 +34,15 @@ pub fn feed(program: &str, arguments: &[&str], input: &str) {
     drop(pipe);
     let status = process.ended();
     assert!(status.success(), "{program} {}: {status}", arguments.join(" "));
+}
+
+/// Gives a program a home, all of it: a machine of a test has its own keys and certificates, and meets nobody that
+/// another one met. The tests' own folders (XDG Base Directory Specification) are shared by all of them.
+pub fn at_home<'a>(command: &'a mut Command, home: &Path) -> &'a mut Command {
+    for kind in ["CACHE", "CONFIG", "DATA", "STATE"] {
+        command.env_remove(format!("XDG_{kind}_HOME"));
+    }
+    command.env("HOME", home).env("XDG_RUNTIME_DIR", home)
 }
 
 /// A process that is killed when the value is dropped, also by a panic.

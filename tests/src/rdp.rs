@@ -5,7 +5,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use crate::process::Guarded;
+use crate::process::{Guarded, at_home};
 use crate::qemu::Screen;
 use crate::tigervnc::free_port;
 use crate::viewer::{self, Desk};
@@ -137,10 +137,8 @@ fn server(folder: &Path, desk: &Desk, security: Security<'_>, port: u16) -> Guar
             command.arg("/sec:nla").arg(format!("/sam-file:{}", users.display()))
         }
     };
-    command
+    at_home(&mut command, folder)
         .env("DISPLAY", desk.display())
-        .env("HOME", folder)
-        .env("XDG_RUNTIME_DIR", folder)
         .stdin(Stdio::null())
         .stdout(log.try_clone().expect("a log"))
         .stderr(log);
@@ -149,11 +147,10 @@ fn server(folder: &Path, desk: &Desk, security: Security<'_>, port: u16) -> Guar
 
 fn terminal(folder: &Path, desk: &Desk) -> Guarded {
     let mut command = Command::new("xterm");
-    command
+    at_home(&mut command, folder)
         .args(["-geometry", "80x24+40+40", "-bg", "navy", "-fg", "white", "-e", "sh", "-c", PROGRAM])
         .current_dir(folder)
         .env("DISPLAY", desk.display())
-        .env("HOME", folder)
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::null());

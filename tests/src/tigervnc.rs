@@ -11,7 +11,7 @@ use std::process::{Command, Stdio};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 
-use crate::process::Guarded;
+use crate::process::{Guarded, at_home};
 use crate::{require, target, wait_for};
 
 /// Whether there is a server, and a terminal to show.
@@ -117,12 +117,11 @@ impl Desktop {
 /// The server. Its display is reached by TCP of the namespace only, and nothing of it is in `/tmp`.
 fn server(folder: &Path, display: u16, vnc_port: u16, security: &[&OsStr], mut command: Command) -> Guarded {
     let log = std::fs::File::create(folder.join("tigervnc.log")).expect("a log");
-    command
+    at_home(&mut command, folder)
         .arg(format!(":{display}"))
         .args(["-nolock", "-nolisten", "unix", "-nolisten", "local", "-listen", "tcp", "-ac"])
         .args(["-geometry", "800x600", "-interface", "127.0.0.1", "-rfbport", &vnc_port.to_string()])
         .args(security)
-        .env("HOME", folder)
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(log);
@@ -131,13 +130,12 @@ fn server(folder: &Path, display: u16, vnc_port: u16, security: &[&OsStr], mut c
 
 fn terminal(folder: &Path, display: u16) -> Guarded {
     let mut command = Command::new("xterm");
-    command
+    at_home(&mut command, folder)
         .args(["-geometry", "200x80+0+0", "-xrm", "*allowWindowOps: true", "-xrm", "*disallowedWindowOps:"])
         // What is pasted is what was copied, not what was last marked.
         .args(["-xrm", "*selectToClipboard: true", "-e", "sh", "-c", PROGRAM])
         .current_dir(folder)
         .env("DISPLAY", format!("127.0.0.1:{display}"))
-        .env("HOME", folder)
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::null());

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use crate::process::Guarded;
+use crate::process::{Guarded, at_home};
 use crate::qemu::{Machine, Screen};
 use crate::tigervnc::free_port;
 use crate::{PATIENCE, require, target, wait_for};
@@ -59,7 +59,7 @@ impl Desk {
         });
         let (display, folder) = (format!("127.0.0.1:{}", port - 6_000), folder.to_owned());
         let mut windows = Command::new("openbox");
-        windows.env("DISPLAY", &display).env("HOME", &folder).stdin(Stdio::null()).stdout(Stdio::null());
+        at_home(&mut windows, &folder).env("DISPLAY", &display).stdin(Stdio::null()).stdout(Stdio::null());
         let windows = Guarded::start(windows.stderr(log("openbox.log")));
         Self { _windows: windows, _server: server, folder, display }
     }
@@ -72,12 +72,10 @@ impl Desk {
         let name = Path::new(program).file_name().unwrap_or_default();
         let log = File::create(self.folder.join(name).with_extension("log")).expect("a log");
         let mut command = Command::new("timeout");
-        command
+        at_home(&mut command, &self.folder)
             .args(["--kill-after=5", "180", program])
             .args(arguments)
             .env("DISPLAY", &self.display)
-            .env("HOME", &self.folder)
-            .env("XDG_RUNTIME_DIR", &self.folder)
             // No bus of a session, and nobody to reach over it.
             .env("GIO_USE_VFS", "local")
             .env("GSETTINGS_BACKEND", "memory")

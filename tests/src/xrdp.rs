@@ -5,7 +5,7 @@ use std::fs::File;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use crate::process::Guarded;
+use crate::process::{Guarded, at_home};
 use crate::tigervnc::{self, Desktop, free_port};
 use crate::{PATIENCE, require, target, wait_for};
 
@@ -68,10 +68,9 @@ fn server(folder: &Path) -> Guarded {
     let log = File::create(folder.join("xrdp.out")).expect("a log");
     let inside = "mount -t tmpfs none /run && exec xrdp -n -c \"$0\"";
     let mut command = Command::new("unshare");
-    command
+    at_home(&mut command, folder)
         .args(["--mount", "sh", "-c", inside])
         .arg(folder.join("xrdp.ini"))
-        .env("HOME", folder)
         .stdin(Stdio::null())
         .stdout(log.try_clone().expect("a log"))
         .stderr(log);

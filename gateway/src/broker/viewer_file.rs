@@ -45,8 +45,11 @@ pub enum NoFile {
     /// A viewer of VNC comes in by its address.
     #[error("a viewer of VNC cannot show a ticket: open the broker with native")]
     NotNative,
-    /// Viewers of VNC and RDP speak no TLS before their protocol.
-    #[error("broker ports speak TLS only here, and native viewers of VNC and RDP begin without")]
+    /// Viewers of VNC and RDP speak no TLS before their protocol, and remote-viewer none to a proxy.
+    #[error(
+        "broker ports speak TLS only here; native viewers of VNC and RDP begin without, as remote-viewer does with a \
+         proxy"
+    )]
     TlsOnly,
     /// There is no TLS that could go through.
     #[error(
@@ -172,6 +175,7 @@ impl Viewer {
         let proxy = |ticket: &str| format!("http://{ticket}{}:{port}", bracketed(&self.host));
         match by {
             By::Port => file.line("host", &self.host),
+            By::Tunnel if !self.plain => return Err(NoFile::TlsOnly),
             By::Tunnel => {
                 file.line("host", &self.names.name(&broker.id, Way::Ended));
                 file.line("proxy", &proxy(""));
@@ -205,6 +209,8 @@ impl Viewer {
             Err(NoFile::Protocol(broker.protocol))
         } else if broker.target().tls.is_none() {
             Err(NoFile::NoTls)
+        } else if !self.plain {
+            Err(NoFile::TlsOnly)
         } else if !self.all_channels {
             Err(NoFile::Unseen)
         } else {
@@ -335,6 +341,11 @@ mod tests {
         assert!(file.contains("\nhost-subject=CN=desk\nca=PEM\n") && !file.contains("password"), "{file}");
         let some_off = Viewer { all_channels: false, ..viewer };
         assert_eq!(some_off.file(&desk, &token(), &by), Err(NoFile::Unseen));
+        // remote-viewer asks a proxy in plain words.
+        let tls_only = Viewer { plain: false, all_channels: true, ..some_off };
+        for by in [by, By::Tunnel] {
+            assert_eq!(tls_only.file(&desk, &token(), &by), Err(NoFile::TlsOnly), "{by:?}");
+        }
     }
 
     #[test]

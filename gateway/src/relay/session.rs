@@ -524,7 +524,11 @@ impl Welcome {
                     trusted: claim.may_have_secret(),
                     view_only: broker.admission.view_only,
                 };
-                let far = shared.reach.far(&target, guest).await?;
+                let far = match greeting {
+                    // What is behind it is nobody's but the console's.
+                    Greeting::Tunnel => Far::through(shared.reach.dial(&target, &broker.id).await?),
+                    _ => shared.reach.far(&target, guest).await?,
+                };
                 (target, far)
             }
         };

@@ -37,6 +37,10 @@ pub(super) fn start(port: u16, folder: &Path) -> Result<Desktop> {
     let on_it = |program: &str| {
         let mut command = program_of_nobody(program);
         command.env("DISPLAY", &display).env("HOME", home.path()).env("XDG_RUNTIME_DIR", home.path());
+        // The caller's own folders are not nobody's to write.
+        for kind in ["CACHE", "CONFIG", "DATA", "STATE"] {
+            command.env_remove(format!("XDG_{kind}_HOME"));
+        }
         command
     };
     let windows = Member::start("windows", &on_it("openbox"), folder)?;

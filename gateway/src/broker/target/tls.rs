@@ -196,6 +196,10 @@ impl Columns {
         };
         let start = match self.start.as_deref() {
             None => Start::usual(protocol),
+            // Its servers know no other way, and a certificate is recognised there only.
+            Some("connect") if protocol == Protocol::Rdp => {
+                return Err("rdp begins TLS itself: tls_start protocol".to_owned());
+            }
             Some("connect") => Start::Connect,
             Some("protocol") if can_ask(protocol) => Start::Protocol,
             Some("protocol") => return Err(format!("{protocol} cannot begin TLS itself: tls_start connect")),
@@ -255,6 +259,9 @@ mod tests {
             ("ca", "", "later", Protocol::Vnc, Err("tls_start \"later\" is neither")),
             ("", "", "", Protocol::Rdp, Ok((3, Start::Protocol))),
             ("first-use", "", "", Protocol::Rdp, Ok((3, Start::Protocol))),
+            ("", "", "connect", Protocol::Rdp, Err("rdp begins TLS itself")),
+            ("first-use", "", "connect", Protocol::Rdp, Err("rdp begins TLS itself")),
+            ("pin", &pin, "connect", Protocol::Rdp, Err("rdp begins TLS itself")),
             ("first-use", "", "", Protocol::Vnc, Err("tls first-use is for rdp, not for vnc")),
             ("", &pin, "", Protocol::Rdp, Err("tls_pin is for tls pin, not for first-use")),
         ] {

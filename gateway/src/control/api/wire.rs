@@ -284,7 +284,7 @@ pub struct PutInstance {
     #[serde(skip_serializing_if = "Option::is_none", default)]
     #[schema(pattern = "^[A-Za-z0-9._:%-]{1,255}$")]
     pub tls_server_name: Option<String>,
-    /// By default `protocol` for vnc and rdp, `connect` for all others.
+    /// By default `protocol` for vnc, and always for rdp; `connect` for all others.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub tls_start: Option<Start>,
     /// A Unix socket on the gateway's machine, by its path under `targets.unix_root`.

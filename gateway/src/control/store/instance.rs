@@ -217,7 +217,6 @@ impl Store {
         // One statement: of two that meet an instance at a time, both are told the same.
         let meet =
             "UPDATE instance SET tls_seen = COALESCE(tls_seen, $2) WHERE instance_id = $1 RETURNING tls_seen";
-        // To its end: a statement that is left after its row has written nothing for certain.
         let met = self.rows(sqlx::query(meet).bind(id).bind(shown)).await;
         let met = met.and_then(|rows| rows.first().map(|row| row.try_get("tls_seen")).transpose());
         met.map_err(failed("meet certificate"))

@@ -10,7 +10,6 @@ use tokio::time::timeout;
 use crate::broker::ticket::Token;
 use crate::broker::viewer_file::{Faces, ViewerTls};
 use crate::broker::{Broker, Refusal};
-use crate::relay::far::Far;
 
 use super::{Caller, Greeting, Otherwise, Reached, Shared, Welcome};
 
@@ -30,12 +29,8 @@ impl Caller {
         } else {
             self.claim(broker, token.as_ref(), shared)?
         };
-        let resolved = timeout(shared.answer, shared.desk.resolve(broker.clone())).await;
-        let target = resolved.map_err(|_| Refusal::Unavailable)??;
-        let far = Far::through(shared.reach.dial(&target, &broker.id).await?);
         let greeting = Greeting::Tunnel;
-        let dialled = Some((target, far));
-        let welcome = Welcome { broker: broker.clone(), claim, greeting, early: Vec::new(), dialled };
+        let welcome = Welcome { broker: broker.clone(), claim, greeting, early: Vec::new(), dialled: None };
         self.reach(welcome, shared).await
     }
 }
