@@ -242,6 +242,7 @@ impl Daemon {
         let keep = config.keep_sessions;
         let tasks = vec![
             tokio::spawn(certificates.look_after(metrics.clone())),
+            tokio::spawn(memory::left::watch(shared.sessions.clone(), metrics.clone())),
             tokio::spawn(housekeeping(lifecycle.clone(), store.clone(), metrics, keep, histories)),
         ];
 

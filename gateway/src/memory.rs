@@ -1,5 +1,7 @@
 //! The C library's allocator, told what kind of program this is: thousands of small things that live long, made
-//! and dropped by a few threads, beside large buffers that come and go.
+//! and dropped by a few threads, beside large buffers that come and go. And how much memory is left.
+
+pub mod left;
 
 /// Sets the allocator up, where it is glibc's. To be called before there are threads.
 #[cfg(target_env = "gnu")]

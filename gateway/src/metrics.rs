@@ -99,6 +99,7 @@ pub struct Metrics {
     store_errors: Counter,
     lost_records: Counter,
     filter_errors: Counter,
+    memory_left: Gauge<u64, AtomicU64>,
 }
 
 impl Metrics {
@@ -123,6 +124,7 @@ impl Metrics {
             store_errors: Counter::default(),
             lost_records: Counter::default(),
             filter_errors: Counter::default(),
+            memory_left: Gauge::default(),
         };
         for (_, protocol) in Protocol::ALL {
             drop(metrics.sessions.get_or_create(&Speaks { protocol }));
@@ -163,6 +165,11 @@ impl Metrics {
     /// The open connections of a relay core.
     pub fn core(&self, core: usize) -> Gauge {
         self.core_connections.get_or_create_owned(&CoreLabel { core: core as u64 })
+    }
+
+    /// So many bytes of memory are left.
+    pub fn memory_left(&self, bytes: u64) {
+        self.memory_left.set(bytes);
     }
 
     /// A connection came in.
@@ -337,6 +344,8 @@ impl Metrics {
         registry.register("lost_records", help, self.lost_records.clone());
         let help = "Changes and reads of the filter that failed";
         registry.register("filter_errors", help, self.filter_errors.clone());
+        let help = "Memory that is left on the machine, or in the daemon's control group where that is less";
+        registry.register_with_unit("memory_left", help, Unit::Bytes, self.memory_left.clone());
     }
 }
 

@@ -17,6 +17,7 @@ pub mod frames;
 pub mod gate;
 pub mod gateway;
 pub mod lxc;
+pub mod memory_group;
 pub mod namespace;
 pub mod pattern;
 pub mod pins;

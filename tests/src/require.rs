@@ -36,6 +36,11 @@ pub fn pages() -> bool {
     required("the pages (cargo xtask build)", built)
 }
 
+/// Control groups that limit memory.
+pub fn memory_groups(present: bool) -> bool {
+    required("control groups with memory", present)
+}
+
 /// A file that a package brings.
 pub fn file(path: &str, package: &str) -> bool {
     required(&format!("{path} (package {package})"), Path::new(path).exists())

@@ -1,14 +1,16 @@
-//! Descriptors or local ports run out: who comes then is told so, and who is in stays.
+//! Descriptors, local ports or memory run out: who comes then is told so, and who is in stays.
 
 use std::collections::HashSet;
 use std::ffi::OsString;
 use std::io::Write;
 use std::net::TcpStream;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use portcullis_tests::gateway::{ADDRESS, Gateway};
+use portcullis_tests::memory_group::MemoryGroup;
+use portcullis_tests::process::Guarded;
 use portcullis_tests::target::Target;
 use portcullis_tests::websocket::{connect_from, echoes, open, open_from};
 use portcullis_tests::{behind_every_gate, wait_for};
@@ -18,6 +20,7 @@ behind_every_gate!(
     who_comes_too_late_is_told_and_who_is_in_stays,
     the_daemon_takes_as_many_descriptors_as_it_may,
     no_local_port_is_left_to_dial_from,
+    no_memory_is_left_for_more,
 );
 
 /// A gateway that may have so many descriptors: at first, and when it asks for more.
@@ -73,6 +76,40 @@ fn no_local_port_is_left_to_dial_from(backend: &str) {
         open_from(&format!("127.0.1.{}", tries.next()?), &tickets[late]).ok()
     });
     echoes(&mut session, b"let in");
+}
+
+/// Bytes that a control group has.
+const LITTLE: u64 = 512 * 1024 * 1024;
+/// Bytes that the daemon keeps for the sessions that run.
+const RESERVE: u64 = 64 * 1024 * 1024;
+
+fn no_memory_is_left_for_more(backend: &str) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let Some(group) = MemoryGroup::new(LITTLE) else { return };
+    let gateway =
+        Gateway::start_by(folder.path(), &[ADDRESS], backend, &[], |command, _| group.wrap(&command));
+    let port = Target::new().echo();
+    let (broker, late) = (gateway.open(port), gateway.open_again(&format!("i-{port}")));
+    let mut good = open(&broker).expect("a session");
+    let left = || gateway.metric("portcullis_memory_left_bytes") as u64;
+    assert!((RESERVE..LITTLE).contains(&left()), "{}", left());
+    // Somebody in the same group takes all of it but half of that.
+    let bytes = left() - RESERVE / 2;
+    let mut hog = Command::new("perl");
+    hog.args(["-e", "vec(my $all, $ARGV[0] - 1, 8) = 1; sleep", &bytes.to_string()]);
+    let hog = Guarded::start(group.wrap(&hog).stdin(Stdio::null()));
+    wait_for("memory to run out", || (left() < RESERVE).then_some(()));
+    let answer = || match open(&late) {
+        Ok(_) => "let in".to_owned(),
+        Err((status, code)) => format!("{status} {code}"),
+    };
+    assert_eq!(answer(), "503 full");
+    echoes(&mut good, b"still here");
+    assert!(gateway.log().contains("no memory is left for new sessions"), "{}", gateway.log());
+    // What another one gives back, they have; the ticket is as good as before.
+    drop(hog);
+    wait_for("room", || (answer() == "let in").then_some(()));
+    echoes(&mut good, b"and on");
 }
 
 /// Connections of all relay cores.

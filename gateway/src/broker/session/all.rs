@@ -5,6 +5,7 @@ use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
 use std::hash::Hash;
 use std::net::IpAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::{Duration, Instant};
 
@@ -27,6 +28,8 @@ pub struct Limits {
 #[derive(Debug, Default)]
 pub struct Sessions {
     limits: Limits,
+    /// There is no memory for more.
+    no_more: AtomicBool,
     live: RwLock<Live>,
     waiting: Mutex<Waiting>,
 }
@@ -94,17 +97,24 @@ impl Sessions {
     /// Counts the session until the value is dropped. One that is in already is counted once.
     ///
     /// # Errors
-    /// The limit that is reached.
+    /// The limit that is reached; [`Refusal::Full`] without memory.
     pub fn admit(self: &Arc<Self>, session: &Arc<Session>) -> Result<Admitted, Refusal> {
         let mut live = self.write();
         if let Some((_, places)) = live.by_id.get_mut(&session.id) {
             *places += 1;
+        } else if self.no_more.load(Ordering::Relaxed) {
+            return Err(Refusal::Full);
         } else if let Some(refusal) = live.reached(session, self.limits) {
             return Err(refusal);
         } else {
             live.insert(session);
         }
         Ok(Admitted { sessions: self.clone(), session: session.clone() })
+    }
+
+    /// From now on none is let in that is not in already, or they are again.
+    pub fn admit_no_more(&self, no_more: bool) {
+        self.no_more.store(no_more, Ordering::Relaxed);
     }
 
     /// A session that has a connection.

@@ -75,6 +75,14 @@ fn sessions_are_limited_and_counted_once() {
     assert_eq!(sessions.len(), 1);
     drop((admitted, again));
     sessions.admit(&two).expect("room again");
+    // Without memory, those that are in have their channels, and nobody else comes.
+    let admitted = sessions.admit(&one).expect("room");
+    sessions.admit_no_more(true);
+    assert_eq!(sessions.admit(&two).err(), Some(Refusal::Full));
+    drop((sessions.admit(&one).expect("the same session"), admitted));
+    assert_eq!(sessions.admit(&one).err(), Some(Refusal::Full));
+    sessions.admit_no_more(false);
+    sessions.admit(&one).expect("memory again");
 }
 
 #[test]
