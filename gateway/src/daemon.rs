@@ -12,7 +12,7 @@ use anyhow::{Context, bail};
 use sha2::{Digest, Sha256};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
-use tokio::time::{interval, timeout, timeout_at};
+use tokio::time::{timeout, timeout_at};
 use tracing::{error, info, warn};
 
 use crate::broker::allocator::{Allocator, Ports};
@@ -31,6 +31,7 @@ use crate::control::inventory::Inventory;
 use crate::control::lifecycle::{Lifecycle, Parts, Times};
 use crate::control::store::{Store, WallTime};
 use crate::descriptors;
+use crate::every::every;
 use crate::kernel::address::Addresses;
 use crate::kernel::filter::Gate;
 use crate::memory;
@@ -384,7 +385,7 @@ async fn housekeeping(
     (keep, keep_for): (u32, Duration),
     histories: Arc<Histories>,
 ) {
-    let (mut reap, mut forget) = (interval(REAP), interval(FORGET));
+    let (mut reap, mut forget) = (every(REAP), every(FORGET));
     loop {
         tokio::select! {
             _ = reap.tick() => {

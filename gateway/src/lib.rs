@@ -17,6 +17,7 @@ pub mod config;
 pub mod control;
 pub mod daemon;
 pub mod descriptors;
+pub mod every;
 pub mod file_lock;
 pub mod kernel;
 pub mod memory;

@@ -54,13 +54,24 @@ pub const PATIENCE: Duration = Duration::from_secs(60);
 /// # Panics
 /// It does not within [`PATIENCE`].
 pub fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let mut found = None;
+    let in_time = eventually(|| {
+        found = look();
+        found.is_some()
+    });
+    assert!(in_time, "waited {PATIENCE:?} for {what}");
+    found.expect("in time")
+}
+
+/// Whether `look` becomes true within [`PATIENCE`].
+pub fn eventually(mut look: impl FnMut() -> bool) -> bool {
     let began = Instant::now();
-    loop {
-        if let Some(found) = look() {
-            return found;
+    while !look() {
+        if began.elapsed() > PATIENCE {
+            return false;
         }
-        assert!(began.elapsed() < PATIENCE, "waited {PATIENCE:?} for {what}");
         // The pause keeps two cores free for what is waited for.
         std::thread::sleep(Duration::from_millis(5));
     }
+    true
 }

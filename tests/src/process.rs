@@ -117,7 +117,22 @@ pub fn anonymous_memory(id: u32) -> u64 {
 /// # Panics
 /// It is gone.
 pub fn descriptors(id: u32) -> usize {
-    std::fs::read_dir(format!("/proc/{id}/fd")).expect("the process is there").count()
+    open_files(id).len()
+}
+
+/// What they are open for, sorted. What the kernel tells about itself is left out: a daemon looks at it for a moment,
+/// at any time.
+///
+/// # Panics
+/// It is gone.
+pub fn open_files(id: u32) -> Vec<String> {
+    let all = std::fs::read_dir(format!("/proc/{id}/fd")).expect("the process is there").flatten();
+    // One that was closed meanwhile is not open.
+    let links = all.filter_map(|entry| std::fs::read_link(entry.path()).ok());
+    let files = links.filter(|link| !link.starts_with("/proc") && !link.starts_with("/sys"));
+    let mut files: Vec<_> = files.map(|link| link.to_string_lossy().into_owned()).collect();
+    files.sort();
+    files
 }
 
 /// Lets this process have as many descriptors as the system permits, and says how many.

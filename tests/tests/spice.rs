@@ -539,25 +539,29 @@ fn a_channel_is_opened_an_hour_later() {
     });
 }
 
-/// A tunnel to `name`, or the answer in place of one.
+/// A tunnel to `name`, or what came in place of one.
 fn tunnel(broker: &Broker, name: &str) -> Result<TcpStream, String> {
     tunnel_showing(broker.endpoint, name, "")
 }
 
 /// The same with a header for the proxy.
 fn tunnel_showing(endpoint: SocketAddr, name: &str, header: &str) -> Result<TcpStream, String> {
-    let mut stream = TcpStream::connect(endpoint).expect("connects");
-    bounded(&stream);
-    write!(stream, "CONNECT {name}:5900 HTTP/1.0\r\nHost: {name}:5900\r\n{header}\r\n").expect("writes");
-    let mut head = Vec::new();
-    while !head.ends_with(b"\r\n\r\n") {
-        let mut byte = [0];
-        if stream.read(&mut byte).expect("an answer") == 0 {
-            break;
+    let ask = || {
+        let mut stream = TcpStream::connect(endpoint)?;
+        bounded(&stream);
+        write!(stream, "CONNECT {name}:5900 HTTP/1.0\r\nHost: {name}:5900\r\n{header}\r\n")?;
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            let mut byte = [0];
+            if stream.read(&mut byte)? == 0 {
+                break;
+            }
+            head.push(byte[0]);
         }
-        head.push(byte[0]);
-    }
-    let head = String::from_utf8_lossy(&head).into_owned();
+        Ok((stream, String::from_utf8_lossy(&head).into_owned()))
+    };
+    // A port that is closed answers as the system does.
+    let (stream, head) = ask().map_err(|error: std::io::Error| error.to_string())?;
     if head.starts_with("HTTP/1.1 200 ") { Ok(stream) } else { Err(head) }
 }
 

@@ -4,11 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use tokio::time::interval;
 use tracing::{error, info};
 
 use crate::broker::viewer_file::ViewerTls;
 use crate::config::Config;
+use crate::every::every;
 use crate::metrics::Metrics;
 use crate::relay::stream::Handshake;
 use crate::tls::{Clients, Identity, Kept, Look, Server, certificates};
@@ -71,7 +71,7 @@ impl Certificates {
 
     /// Follows all of it. Files that are no good leave in use what was in them before.
     pub async fn look_after(self, metrics: Arc<Metrics>) {
-        let mut look = interval(LOOK);
+        let mut look = every(LOOK);
         loop {
             look.tick().await;
             for outcome in self.followed.iter().filter_map(|kept| kept.look()) {

@@ -8,10 +8,10 @@ use std::time::Duration;
 
 use procfs::process::{MountInfo, Process};
 use procfs::{Current, Meminfo, ProcResult, ProcessCGroup};
-use tokio::time::interval;
 use tracing::{info, warn};
 
 use crate::broker::session::Sessions;
+use crate::every::every;
 use crate::metrics::Metrics;
 
 /// Bytes that new sessions leave; of little, a quarter.
@@ -26,7 +26,7 @@ pub async fn watch(sessions: Arc<Sessions>, metrics: Arc<Metrics>) {
         warn!(%error, "limits of control groups are not known: only the machine's memory is watched");
         Places::default()
     });
-    let mut clock = interval(LOOK);
+    let mut clock = every(LOOK);
     let mut was_short = false;
     loop {
         clock.tick().await;

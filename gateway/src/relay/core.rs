@@ -14,9 +14,10 @@ use std::time::Duration;
 use prometheus_client::metrics::gauge::Gauge;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::task::{LocalSet, spawn_local};
-use tokio::time::{Interval, interval, timeout};
+use tokio::time::{Interval, timeout};
 
 use crate::broker::session::Session;
+use crate::every::every;
 use crate::metrics::Metrics;
 
 use super::listener::accept;
@@ -194,8 +195,8 @@ async fn run(
     mut stop: watch::Receiver<Option<Duration>>,
 ) {
     let live = Rc::new(Live::new(connections));
-    let mut report = interval(REPORT);
-    let mut tick = shared.pace.tick().map(interval);
+    let mut report = every(REPORT);
+    let mut tick = shared.pace.tick().map(every);
     let grace = loop {
         tokio::select! {
             Some(new) = listeners.recv() => listen(new, &shared, &live, stop.clone()),

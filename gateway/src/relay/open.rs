@@ -5,14 +5,13 @@ use std::convert::Infallible;
 use std::future::pending;
 use std::time::Duration;
 
-use tokio::time::{Instant, MissedTickBehavior, interval, interval_at};
-
 pub use super::pipe::Leg;
 use super::pulse::Pulse;
 use super::pump::{End, Pump, RelayError};
 use super::traffic::Traffic;
 use super::ws::Close;
 use super::{buffer, pipe};
+use crate::every::every;
 
 /// A session that is over.
 #[derive(Debug)]
@@ -44,12 +43,13 @@ pub async fn relay(
     Ended { end, up: traffic.up.bytes(), down: traffic.down.bytes() }
 }
 
-async fn beat(pulse: &Pulse, every: Duration) -> Infallible {
-    if every.is_zero() {
+async fn beat(pulse: &Pulse, period: Duration) -> Infallible {
+    if period.is_zero() {
         return pending().await;
     }
-    let mut clock = interval_at(Instant::now() + every, every);
-    clock.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut clock = every(period);
+    // The first is at once, and nobody was silent yet.
+    clock.tick().await;
     loop {
         clock.tick().await;
         pulse.ping();
@@ -61,7 +61,7 @@ const TRIM: Duration = Duration::from_secs(1);
 
 /// Gives back what the sessions of this thread do not need any more, again and again.
 pub async fn trim() -> Infallible {
-    let mut clock = interval(TRIM);
+    let mut clock = every(TRIM);
     loop {
         clock.tick().await;
         buffer::trim();

@@ -6,10 +6,10 @@ use std::time::Instant;
 
 use portcullis_tests::eye::{Eye, Sight};
 use portcullis_tests::gateway::{Gateway, agent};
-use portcullis_tests::process::descriptors;
+use portcullis_tests::process::open_files;
 use portcullis_tests::target::Target;
 use portcullis_tests::websocket::Socket;
-use portcullis_tests::{PATIENCE, wait_for};
+use portcullis_tests::{PATIENCE, eventually};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
@@ -184,7 +184,7 @@ impl World {
         gateway.signal(nix::sys::signal::Signal::SIGTERM);
         drop(gateway);
         let gateway = Gateway::start(self.folder.path(), &self.backend, &CONFIG);
-        let fresh = descriptors(gateway.id());
+        let fresh = open_files(gateway.id());
         for instance in self.instances.keys() {
             let (status, answer) =
                 gateway.api().post("/v1/brokers", &serde_json::json!({ "instance_id": instance }));
@@ -193,6 +193,11 @@ impl World {
             drop(portcullis_tests::websocket::open(&broker).expect("a session"));
             assert_eq!(gateway.api().delete(&format!("/v1/brokers/{}", broker.id)).0, 204);
         }
-        wait_for("all descriptors to be given back", || (descriptors(gateway.id()) == fresh).then_some(()));
+        let mut now = Vec::new();
+        let back = eventually(|| {
+            now = open_files(gateway.id());
+            now.len() == fresh.len()
+        });
+        assert!(back, "other descriptors than at the start: {now:#?}, not {fresh:#?}");
     }
 }

@@ -25,6 +25,7 @@ use crate::broker::Refusal;
 use crate::control::api::code::Code;
 use crate::control::api::problem::{CONTENT_TYPE_PROBLEM, Problem, SLOW, SlowBody};
 use crate::relay::answer::Answer;
+use crate::relay::handshake::HEAD_MAX;
 use crate::relay::socket;
 use crate::relay::stream::{ClientStream, Handshake, NoStream, Patience, Tls, receive};
 
@@ -90,7 +91,7 @@ where
         Box::pin(routes.call(arrived.map(|body| within(body, request))))
     });
     let mut server = http1::Builder::new();
-    server.timer(TokioTimer::new()).header_read_timeout(request);
+    server.timer(TokioTimer::new()).header_read_timeout(request).max_buf_size(HEAD_MAX);
     let mut connection = server.serve_connection(TokioIo::new(stream), service);
     let mut stopping = false;
     let end = loop {
