@@ -47,7 +47,7 @@ pub mod xrdp;
 use std::time::{Duration, Instant};
 
 /// Longest wait for an event. Generous: it is met only when something is wrong.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Waits until `look` finds what it looks for.
 ///

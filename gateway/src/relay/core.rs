@@ -126,11 +126,18 @@ pub struct Live {
     none_left: Notify,
     moving: RefCell<HashMap<u64, Moving>>,
     next: Cell<u64>,
+    ticked_at: Cell<tokio::time::Instant>,
 }
 
 impl Live {
     fn new(connections: Gauge) -> Self {
-        Self { connections, none_left: Notify::new(), moving: RefCell::default(), next: Cell::new(0) }
+        Self {
+            connections,
+            none_left: Notify::new(),
+            moving: RefCell::default(),
+            next: Cell::new(0),
+            ticked_at: Cell::new(tokio::time::Instant::now()),
+        }
     }
 
     /// Counts the connection, adds up its bytes and looks at its clock, until the value is dropped.
@@ -152,9 +159,14 @@ impl Live {
         }
     }
 
-    fn tick(&self, pace: &Pace) {
+    fn tick(&self, pace: &Pace, period: Duration) {
         let now = tokio::time::Instant::now();
+        // Nobody was heard by a machine that stood still, and what was said meanwhile is yet to be read.
+        let stood_still = now - self.ticked_at.replace(now) > 2 * period;
         for (vital, _) in self.moving.borrow().values() {
+            if stood_still {
+                vital.pulse.heard();
+            }
             vital.pulse.tick(pace, &vital.traffic, now);
         }
     }
@@ -205,7 +217,7 @@ async fn run(
                 buffer::trim();
                 pipe::trim();
             }
-            () = next(&mut tick) => live.tick(&shared.pace),
+            period = next(&mut tick) => live.tick(&shared.pace, period),
             grace = stopped(&mut stop) => break grace,
         }
     };
@@ -218,11 +230,12 @@ async fn run(
     let _ = timeout(grace, ended).await;
 }
 
-/// The next tick of a clock, if there is one.
-async fn next(clock: &mut Option<Interval>) {
+/// The next tick of a clock, if there is one, and how often it ticks.
+async fn next(clock: &mut Option<Interval>) -> Duration {
     match clock {
         Some(clock) => {
             clock.tick().await;
+            clock.period()
         }
         None => pending().await,
     }
@@ -270,5 +283,40 @@ async fn stopped(stop: &mut watch::Receiver<Option<Duration>>) -> Duration {
         Ok(grace) => grace.unwrap_or_default(),
         // The handle is gone without a word: there is nobody to wait for.
         Err(_) => Duration::ZERO,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::IpAddr;
+    use std::task::{Context, Waker};
+
+    use tokio::time::advance;
+
+    use super::*;
+    use crate::broker::Protocol;
+    use crate::broker::session::Origin;
+
+    #[tokio::test(start_paused = true)]
+    async fn who_could_not_be_heard_while_the_machine_stood_still_is_not_gone() {
+        let pace = Pace { peer: Duration::from_secs(60), idle: Duration::ZERO, longest: Duration::ZERO };
+        let period = pace.tick().expect("a tick");
+        let origin = Origin {
+            broker_id: "b-1".into(),
+            instance_id: "i-1".into(),
+            protocol: Protocol::Vnc,
+            by_address: false,
+        };
+        let session = Session::new("s-1".into(), origin, IpAddr::from([192, 0, 2, 1]));
+        let vital = Rc::new(Vital { traffic: Traffic::default(), pulse: Pulse::default() });
+        let live = Live::new(Gauge::default());
+        let _counted = live.count(&vital, &session, Metrics::new(&[]));
+        let mut steps = Vec::new();
+        for wait in [period, 20 * period, period, period, period, period] {
+            advance(wait).await;
+            live.tick(&pace, period);
+            steps.push(vital.pulse.over(&Context::from_waker(Waker::noop())).is_some());
+        }
+        assert_eq!(steps, [false, false, false, false, false, true]);
     }
 }
