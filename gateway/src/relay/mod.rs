@@ -10,6 +10,7 @@ pub mod core;
 pub mod far;
 pub mod forwarded;
 pub mod handshake;
+mod haste;
 mod inbox;
 pub mod listener;
 pub mod open;

@@ -16,6 +16,7 @@ use tokio::io::{AsyncRead, ReadBuf};
 use tokio::time::timeout;
 
 use super::buffer::{Buffer, HEADROOM, READ_MAX, READ_MIN};
+use super::haste::Haste;
 use super::inbox::Inbox;
 use super::outbox::Outbox;
 use super::pipe::{Leg, Pipe};
@@ -82,6 +83,7 @@ pub struct Pump<C, T> {
     mail: Option<(Opcode, Control)>,
     up: Stride,
     down: Stride,
+    haste: Haste,
     /// The target takes nothing more, for this reason.
     deaf: Option<io::ErrorKind>,
 }
@@ -101,6 +103,7 @@ impl<C: Leg, T: Leg> Pump<C, T> {
             mail: None,
             up: Stride::default(),
             down: Stride::default(),
+            haste: Haste::default(),
             deaf: None,
         }
     }
@@ -245,6 +248,7 @@ impl<C: Leg, T: Leg> Pump<C, T> {
             }
             traffic.down.add(len);
             self.down.took(len);
+            self.haste.took(len, self.client.bare(), self.target.bare());
             *turn = turn.saturating_sub(len);
         }
     }

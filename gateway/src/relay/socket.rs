@@ -12,7 +12,9 @@ const NOTSENT_LOWAT: u32 = 128 * 1024;
 
 /// Bytes that the kernel takes from a target while its client reads slowly; it doubles this for its own needs
 /// (socket(7), `SO_RCVBUF`). A target that may send no more ahead has no reason to queue more either.
-const LEAD: usize = 64 * 1024;
+///
+/// With 64 KiB the buffer of one that sends by loopback grew once more, by a megabyte.
+const LEAD: usize = 48 * 1024;
 /// Farther away than this, [`LEAD`] would slow a target down: at most so much moves in a round trip.
 const NEAR: Duration = Duration::from_millis(5);
 
@@ -48,6 +50,35 @@ pub fn bound_lead(stream: &TcpStream, round_trip: Duration) -> io::Result<()> {
 /// The kernel does not know the option.
 pub fn bound_queue(socket: &impl AsFd) -> io::Result<()> {
     SockRef::from(socket).set_tcp_notsent_lowat(NOTSENT_LOWAT)
+}
+
+/// What is on the way to a client that takes much: as [`NOTSENT_LOWAT`] and [`LEAD`].
+const NOTSENT_LOWAT_FAST: u32 = 512 * 1024;
+const LEAD_FAST: usize = 256 * 1024;
+
+/// What [`run_ahead`] changed.
+#[derive(Debug)]
+pub struct Ahead {
+    /// The target may send more, too.
+    lead: bool,
+}
+
+/// Lets more be on the way. A target that [`bound_lead`] left alone may send ahead what it likes already.
+pub fn run_ahead(client: &TcpStream, target: &TcpStream) -> Ahead {
+    // Without it, it is slower.
+    let _ = SockRef::from(client).set_tcp_notsent_lowat(NOTSENT_LOWAT_FAST);
+    let target = SockRef::from(target);
+    let is_bound = target.recv_buffer_size().is_ok_and(|len| len == 2 * LEAD);
+    Ahead { lead: is_bound && target.set_recv_buffer_size(LEAD_FAST).is_ok() }
+}
+
+/// Takes that back.
+pub fn keep_close(client: &TcpStream, target: &TcpStream, ahead: Ahead) {
+    // What fails on a connection that is there is the connection, which is noticed by whoever moves its bytes.
+    let _ = bound_queue(client);
+    if ahead.lead {
+        let _ = SockRef::from(target).set_recv_buffer_size(LEAD);
+    }
 }
 
 /// Whether the client has ended its side already. What it sent and is not read yet counts as being
