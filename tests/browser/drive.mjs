@@ -140,6 +140,15 @@ const commands = {
     return { name: file.suggestedFilename(), text: await readFile(await file.path(), 'utf8') };
   },
 
+  /** {selector, files}: those, of {name, text}, are chosen where a click asks for some. */
+  async choose({ selector, files }) {
+    const [chooser] = await Promise.all([
+      page.waitForEvent('filechooser', { timeout: ACTION_MS }),
+      page.locator(selector).click(),
+    ]);
+    await chooser.setFiles(files.map(({ name, text }) => ({ name, mimeType: 'text/plain', buffer: Buffer.from(text) })));
+  },
+
   /** {selector, x, y}: twice, which marks a word, at a place in it in CSS pixels. */
   async double_click({ selector, x, y }) {
     await page.locator(selector).dblclick({ position: { x, y } });

@@ -210,6 +210,12 @@ impl Browser {
         (name, text)
     }
 
+    /// Chooses files, each a name and a text, where a click asks for some.
+    pub fn choose(&mut self, selector: &str, files: &[(&str, &str)]) {
+        let files: Vec<_> = files.iter().map(|(name, text)| json!({ "name": name, "text": text })).collect();
+        self.ask(&json!({ "do": "choose", "selector": selector, "files": files }));
+    }
+
     /// Id of what has the focus, or its element's name.
     pub fn focused(&mut self) -> String {
         self.ask(&json!({ "do": "focused" }))["selector"].as_str().expect("text").to_owned()

@@ -27,6 +27,7 @@ pub mod proxy;
 pub mod pty;
 pub mod qemu;
 pub mod rdp;
+pub mod rdp_desktop;
 pub mod require;
 pub mod serial;
 pub mod spice;

@@ -1,4 +1,5 @@
-//! The page of an RDP desktop in a real browser, before FreeRDP's shadow server, and the way in by RDCleanPath.
+//! The page of an RDP desktop in a real browser, before FreeRDP's shadow server, and before IronRDP's for what that one
+//! has not.
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::time::Duration;
@@ -7,6 +8,7 @@ use portcullis_tests::browser::{self, Browser};
 use portcullis_tests::gateway::{Broker, Gateway};
 use portcullis_tests::namespace::in_namespace;
 use portcullis_tests::rdp::{self, Security, Shadow};
+use portcullis_tests::rdp_desktop::{self, Desktop};
 use portcullis_tests::{require, wait_for};
 use serde_json::{Value, json};
 
@@ -212,5 +214,86 @@ fn who_was_cut_off_comes_back_without_a_login() {
         browser.wait_state("connected");
         shows(&mut browser, &shadow);
         browser.shot("rdp-back");
+    });
+}
+
+/// Runs `body` with a desktop by IronRDP's server, which the page shows.
+fn with_a_modern_desktop(body: impl FnOnce(&mut Desktop, &mut Browser) + Send) {
+    if !all_is_here() || !rdp_desktop::is_here() {
+        return;
+    }
+    in_namespace(|| {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut desktop = Desktop::start();
+        let gateway = Gateway::start(folder.path(), "none", &[]);
+        let broker = gateway.open_speaking("rdp", desktop.port);
+        let mut browser = Browser::open(broker.answer["console_url"].as_str().expect("a URL"));
+        let ran = catch_unwind(AssertUnwindSafe(|| {
+            log_in(&mut browser, PASSWORD);
+            browser.wait_state("connected");
+            body(&mut desktop, &mut browser);
+        }));
+        if let Err(panic) = ran {
+            eprintln!("the gateway said:\n{}", gateway.log());
+            resume_unwind(panic);
+        }
+        assert_eq!(browser.errors(), Vec::<Value>::new());
+    });
+}
+
+#[test]
+fn the_desktop_follows_the_window() {
+    with_a_modern_desktop(|desktop, browser| {
+        let shown = |browser: &mut Browser| {
+            let screen = browser.screen();
+            (screen.width as u64, screen.height as u64)
+        };
+        let mut last = desktop.size();
+        wait_for("the picture", || (shown(browser) == last).then_some(()));
+        browser.click("#settings-button");
+        browser.click("[value=follow]");
+        browser.click("#settings-button");
+        for (width, height) in [(1100, 700), (900, 760)] {
+            browser.ask(&json!({ "do": "viewport", "width": width, "height": height }));
+            wait_for("the desktop to follow", || {
+                let size = desktop.size();
+                eprintln!("{size:?} {:?} {}", shown(browser), browser.address());
+                let follows = size != last && size.0 <= width && size.0 + 16 > width && size.1 <= height;
+                (follows && shown(browser) == size).then_some(())
+            });
+            last = desktop.size();
+        }
+        browser.shot("rdp-follows");
+    });
+}
+
+#[test]
+fn text_and_files_go_by_the_clipboard() {
+    with_a_modern_desktop(|desktop, browser| {
+        browser.click("#clipboard-button");
+        browser.fill("#clipboard-text", "to the machine: ä€");
+        browser.click("#give");
+        wait_for("the text", || (desktop.look()["text"] == "to the machine: ä€").then_some(()));
+        desktop.copy("from the machine: ß¥");
+        browser.wait_text("#toast-text", "The machine copied text");
+        browser.click("#toast-action");
+        wait_for("the device's clipboard", || (browser.clipboard() == "from the machine: ß¥").then_some(()));
+
+        // More than goes in one piece.
+        let large = "0123456789".repeat(30_000);
+        let given = [("one.txt", "the first"), ("two.txt", large.as_str())];
+        let files = given.map(|(name, text)| json!({ "name": name, "text": text })).into();
+        browser.click("#clipboard-button");
+        browser.choose("#send-files", &given);
+        wait_for("the files", || (desktop.look()["files"] == files).then_some(()));
+        browser.wait_text("#toast-text", "The machine has the files");
+
+        desktop.copy_files(&files);
+        browser.wait_for("#files li:nth-child(2)");
+        browser.shot("rdp-files");
+        for (at, (name, text)) in given.iter().enumerate() {
+            let button = format!("#files li:nth-child({}) button", at + 1);
+            assert_eq!(browser.download(&button), ((*name).to_owned(), (*text).to_owned()));
+        }
     });
 }

@@ -591,6 +591,10 @@ struct Connected {
 }
 
 /// What moves the bytes of a connection.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "most connections are the larger one, and a box would be one more each"
+)]
 enum Mover {
     Framed(Pump<ClientStream, Far>),
     Bare(BarePump<ClientStream, Far>),

@@ -4,6 +4,7 @@
 
 import { ofPage } from './message.js';
 import { takeHands } from './rdp_input.js';
+import { oneByOne } from './rdp_pieces.js';
 import { printer } from './rdp_printer.js';
 import { scancode } from './scancode.js';
 
@@ -90,9 +91,11 @@ function connect(iron, screen, ticket, listener) {
 
   async function start(answer) {
     let shown = false;
+    let whole = () => {};
     try {
       watch = (socket) => {
         watch = () => {};
+        whole = oneByOne(socket);
         socket.addEventListener('message', () => { heard = performance.now(); });
         socket.addEventListener('close', ({ code, reason }) => { close = { code, reason }; });
       };
@@ -101,6 +104,7 @@ function connect(iron, screen, ticket, listener) {
       session = made;
       files.setSession(made);
       const running = session.run();
+      whole();
       [shown, login] = [true, answer];
       canvas.focus({ preventScroll: true });
       listener.connected();

@@ -51,6 +51,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     steps.run("API tester", setup::python::install_packages);
     steps.run("websockify", setup::peers::install_websockify);
     steps.run("WebSocket tester", setup::autobahn::install);
+    steps.run("RDP desktop", build::rdp_desktop);
     steps.run("fuzzing", || fuzz::each(&fuzz::targets()?, FUZZ_S));
     steps.run("tests", || exec::run(&mut tests(&scratch)));
     steps.always("nothing left behind", || {
