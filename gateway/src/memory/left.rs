@@ -87,15 +87,20 @@ fn machine() -> Option<Room> {
 struct Files {
     limit: &'static str,
     usage: &'static str,
-    /// In `memory.stat`: what of the usage is given back when somebody wants it.
-    spare: &'static str,
+    /// In `memory.stat`: what of the usage is given back when somebody wants it. As in the machine's `MemAvailable` it is
+    /// all that stands in files, also what was looked at lately: a cache that is in use must not keep anybody out.
+    spare: [&'static str; 2],
 }
 
 /// Linux, `admin-guide/cgroup-v2.rst`, "Memory Interface Files".
-const TWO: Files = Files { limit: "memory.max", usage: "memory.current", spare: "inactive_file" };
+const TWO: Files =
+    Files { limit: "memory.max", usage: "memory.current", spare: ["inactive_file", "active_file"] };
 /// Linux, `admin-guide/cgroup-v1/memory.rst`.
-const ONE: Files =
-    Files { limit: "memory.limit_in_bytes", usage: "memory.usage_in_bytes", spare: "total_inactive_file" };
+const ONE: Files = Files {
+    limit: "memory.limit_in_bytes",
+    usage: "memory.usage_in_bytes",
+    spare: ["total_inactive_file", "total_active_file"],
+};
 
 #[derive(Debug, PartialEq, Eq)]
 struct Group {
@@ -127,9 +132,10 @@ impl Group {
         let number = |name: &str| fs::read_to_string(self.folder.join(name)).ok()?.trim().parse::<u64>().ok();
         let (all, used) = (number(limit)?, number(usage)?);
         let stat = fs::read_to_string(self.folder.join("memory.stat")).unwrap_or_default();
-        let mut values = stat.lines().filter_map(|line| line.split_once(' '));
-        let spare = values.find(|(name, _)| name == spare).and_then(|(_, value)| value.parse().ok());
-        let used = used.saturating_sub(spare.unwrap_or(0));
+        let values = stat.lines().filter_map(|line| line.split_once(' '));
+        let values = values.filter(|(name, _)| spare.contains(name));
+        let spare: u64 = values.filter_map(|(_, value)| value.parse::<u64>().ok()).sum();
+        let used = used.saturating_sub(spare);
         Some(Room { all, left: all.saturating_sub(used) })
     }
 }
@@ -181,7 +187,7 @@ mod tests {
         write("memory.max", &format!("{}\n", 256 * MIB));
         assert_eq!(room(), Some(Room { all: 256 * MIB, left: 56 * MIB }));
         assert!(places.least().expect("some").is_short());
-        write("memory.stat", &format!("anon 5\ninactive_file {}\nactive_file 7\n", 40 * MIB));
+        write("memory.stat", &format!("anon 5\ninactive_file {}\nactive_file {}\n", 30 * MIB, 10 * MIB));
         assert_eq!(room(), Some(Room { all: 256 * MIB, left: 96 * MIB }));
         // Of little, a quarter is kept.
         write("memory.max", &format!("{}\n", 180 * MIB));
