@@ -1,8 +1,7 @@
 //! A browser: headless Chromium, driven by `tests/browser/drive.mjs`.
 
-use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
-use std::process::{ChildStdin, ChildStdout, Command, Stdio};
+use std::process::Command;
 use std::time::Duration;
 
 use base64::Engine;
@@ -10,7 +9,7 @@ use base64::prelude::BASE64_STANDARD;
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
-use crate::process::Guarded;
+use crate::dialogue::Dialogue;
 use crate::qemu::Screen;
 use crate::{PATIENCE, require};
 
@@ -37,11 +36,7 @@ pub struct Look {
 }
 
 /// An open page.
-pub struct Browser {
-    process: Guarded,
-    to: ChildStdin,
-    from: BufReader<ChildStdout>,
-}
+pub struct Browser(Dialogue);
 
 impl Browser {
     /// Opens `url`.
@@ -51,14 +46,9 @@ impl Browser {
     pub fn open(url: &str) -> Self {
         let mut command = Command::new("node");
         command.arg(Path::new(FOLDER).join("drive.mjs")).arg(url);
-        command.stdin(Stdio::piped()).stdout(Stdio::piped());
-        let mut process = Guarded::start(&mut command);
-        let to = process.child().stdin.take().expect("a pipe");
-        let from = BufReader::new(process.child().stdout.take().expect("a pipe"));
-        let mut browser = Self { process, to, from };
-        let ready = browser.line();
+        let (driver, ready) = Dialogue::start(&mut command);
         assert_eq!(ready["ready"], true, "{ready}");
-        browser
+        Self(driver)
     }
 
     /// Does one thing, and returns the answer.
@@ -66,8 +56,7 @@ impl Browser {
     /// # Panics
     /// It cannot be done.
     pub fn ask(&mut self, command: &Value) -> Value {
-        writeln!(self.to, "{command}").expect("the browser is there");
-        let answer = self.line();
+        let answer = self.0.ask(command);
         assert_eq!(answer["ok"], true, "{command}: {answer}");
         answer
     }
@@ -255,21 +244,14 @@ impl Browser {
         });
         errors
     }
-
-    fn line(&mut self) -> Value {
-        let mut line = String::new();
-        self.from.read_line(&mut line).expect("the browser answers");
-        assert!(!line.is_empty(), "the browser is gone");
-        serde_json::from_str(&line).expect("JSON")
-    }
 }
 
 impl Drop for Browser {
     fn drop(&mut self) {
         // It takes its processes and files along; the guard behind it would leave them.
-        self.process.signal(Signal::SIGTERM);
+        self.0.process.signal(Signal::SIGTERM);
         for _ in 0..2_000 {
-            if !matches!(self.process.child().try_wait(), Ok(None)) {
+            if !matches!(self.0.process.child().try_wait(), Ok(None)) {
                 return;
             }
             std::thread::sleep(Duration::from_millis(5));

@@ -6,6 +6,7 @@
 pub mod browser;
 pub mod console;
 pub mod content;
+pub mod dialogue;
 pub mod dropin;
 pub mod echo;
 pub mod ends;

@@ -1,12 +1,11 @@
-//! A desktop by IronRDP's server (`tests/rdp_desktop`), which has what FreeRDP's shadow server has not: its size follows
-//! the viewer's wish, and text and files go by its clipboard, both ways.
+//! A desktop by IronRDP's server (`tests/rdp_desktop`), which has what FreeRDP's shadow server has not: its size
+//! follows the viewer's wish, and text and files go by its clipboard, both ways.
 
-use std::io::{BufRead, BufReader, Write};
-use std::process::{ChildStdin, ChildStdout, Command, Stdio};
+use std::process::Command;
 
 use serde_json::{Value, json};
 
-use crate::process::Guarded;
+use crate::dialogue::Dialogue;
 use crate::require;
 
 const PROGRAM: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/rdp_desktop/debug/rdp-desktop");
@@ -20,9 +19,7 @@ pub fn is_here() -> bool {
 pub struct Desktop {
     /// Where.
     pub port: u16,
-    to: ChildStdin,
-    from: BufReader<ChildStdout>,
-    _process: Guarded,
+    server: Dialogue,
 }
 
 impl Desktop {
@@ -31,15 +28,9 @@ impl Desktop {
     /// # Panics
     /// It does not start.
     pub fn start() -> Self {
-        let mut command = Command::new(PROGRAM);
-        command.stdin(Stdio::piped()).stdout(Stdio::piped());
-        let mut process = Guarded::start(&mut command);
-        let to = process.child().stdin.take().expect("a pipe");
-        let from = BufReader::new(process.child().stdout.take().expect("a pipe"));
-        let mut desktop = Self { port: 0, to, from, _process: process };
-        let port = desktop.line()["port"].as_u64().expect("a port");
-        desktop.port = port.try_into().expect("a port");
-        desktop
+        let (server, first) = Dialogue::start(&mut Command::new(PROGRAM));
+        let port = first["port"].as_u64().and_then(|port| port.try_into().ok()).expect("a port");
+        Self { port, server }
     }
 
     /// Its resolution.
@@ -64,15 +55,8 @@ impl Desktop {
     }
 
     fn ask(&mut self, wish: &Value) -> Value {
-        writeln!(self.to, "{wish}").expect("the desktop is there");
-        let answer = self.line();
+        let answer = self.server.ask(wish);
         assert!(answer["error"].is_null(), "{wish}: {answer}");
         answer
-    }
-
-    fn line(&mut self) -> Value {
-        let mut line = String::new();
-        self.from.read_line(&mut line).expect("the desktop answers");
-        serde_json::from_str(&line).expect("JSON")
     }
 }

@@ -257,7 +257,6 @@ fn the_desktop_follows_the_window() {
             browser.ask(&json!({ "do": "viewport", "width": width, "height": height }));
             wait_for("the desktop to follow", || {
                 let size = desktop.size();
-                eprintln!("{size:?} {:?} {}", shown(browser), browser.address());
                 let follows = size != last && size.0 <= width && size.0 + 16 > width && size.1 <= height;
                 (follows && shown(browser) == size).then_some(())
             });

@@ -87,8 +87,8 @@ fn machine() -> Option<Room> {
 struct Files {
     limit: &'static str,
     usage: &'static str,
-    /// In `memory.stat`: what of the usage is given back when somebody wants it. As in the machine's `MemAvailable` it is
-    /// all that stands in files, also what was looked at lately: a cache that is in use must not keep anybody out.
+    /// In `memory.stat`: what of the usage is given back when somebody wants it. As in the machine's `MemAvailable`
+    /// it is all that stands in files, also what was looked at lately: a cache in use must not keep anybody out.
     spare: [&'static str; 2],
 }
 

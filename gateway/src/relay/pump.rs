@@ -4,7 +4,7 @@
 //! of the client and the only writer of the target, `poll_down` the reverse. What is read but not yet written
 //! stands in its inbox and outbox, so that a session can be stopped, or parked, between any two polls without
 //! losing its place in the stream. Absent on purpose: configuration, metrics, kinds of targets, tickets,
-//! logging, and a clock of its own.
+//! logging, and timers.
 
 use std::future::poll_fn;
 use std::io;

@@ -1,5 +1,5 @@
-//! A desktop by IronRDP's server: its size follows the viewer's wish, and text and files go by its clipboard, both ways.
-//! What is copied at the viewer's device is pasted at once.
+//! A desktop by IronRDP's server: its size follows the viewer's wish, and text and files go by its clipboard, both
+//! ways. What is copied at the viewer's device is pasted at once.
 //!
 //! It prints a line with its `port` on 127.0.0.1, and then answers each line of its input, a JSON object, with one:
 //! `{"do": "look"}` with `width` and `height`, and what was pasted, `text` and `files` of `name` and `text`;
