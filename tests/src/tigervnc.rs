@@ -119,7 +119,7 @@ fn server(folder: &Path, display: u16, vnc_port: u16, security: &[&OsStr], mut c
     let log = std::fs::File::create(folder.join("tigervnc.log")).expect("a log");
     at_home(&mut command, folder)
         .arg(format!(":{display}"))
-        .args(["-nolock", "-nolisten", "unix", "-nolisten", "local", "-listen", "tcp", "-ac"])
+        .args(["-nolock", "-nolisten", "unix", "-nolisten", "local", "-listen", "tcp", "-ac", "-noreset"])
         .args(["-geometry", "800x600", "-interface", "127.0.0.1", "-rfbport", &vnc_port.to_string()])
         .args(security)
         .stdin(Stdio::null())

@@ -25,6 +25,22 @@ pub struct Desk {
     display: String,
 }
 
+impl Drop for Desk {
+    /// Whoever reads why a test failed is told what its programs said.
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.shot("failed");
+            for log in self.logs() {
+                let said = std::fs::read(&log).unwrap_or_default();
+                let said = String::from_utf8_lossy(&said);
+                let from = said.lines().count().saturating_sub(40);
+                let tail: Vec<_> = said.lines().skip(from).collect();
+                println!("--- {}\n{}", log.display(), tail.join("\n"));
+            }
+        }
+    }
+}
+
 impl Desk {
     /// Starts one; its files are in `folder`.
     ///
@@ -46,7 +62,8 @@ impl Desk {
             .arg(format!(":{}", port - 6_000))
             .args(["-screen", "0", &format!("{size}x24"), "-fbdir"])
             .arg(folder)
-            .args(["-nolock", "-nolisten", "unix", "-nolisten", "local", "-listen", "tcp", "-ac"])
+            // Without `-noreset` it begins anew when whoever was alone on it leaves, and ends who is just coming.
+            .args(["-nolock", "-nolisten", "unix", "-nolisten", "local", "-listen", "tcp", "-ac", "-noreset"])
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log("xvfb.log"));
@@ -84,6 +101,13 @@ impl Desk {
             .stdout(log.try_clone().expect("a log"))
             .stderr(log);
         Guarded::start(&mut command)
+    }
+
+    /// What programs on it, and the screen itself, said.
+    fn logs(&self) -> Vec<PathBuf> {
+        let files = std::fs::read_dir(&self.folder).expect("the folder");
+        let files = files.map(|file| file.expect("a file").path());
+        files.filter(|path| path.extension().is_some_and(|end| end == "log")).collect()
     }
 
     /// Its name, for programs that are started otherwise.

@@ -22,6 +22,7 @@ use crate::broker::{LastRefusal, Protocol, Refusal, Secret, Target};
 use crate::descriptors;
 use crate::metrics::Metrics;
 
+use super::console::spice::pieces::Place;
 use super::console::spice::ticket::Own;
 use super::console::spice::{Linked, Welcome};
 use super::console::terminal::{Histories, Terminal};
@@ -48,6 +49,14 @@ impl Far {
     /// A console that nobody stands in front of.
     pub fn through(stream: TcpStream) -> Self {
         Self::Fronted(Fronted::open(TargetStream::Tcp(stream)))
+    }
+
+    /// Where in what a target of SPICE says its client is.
+    pub fn spice_place(&self) -> Place {
+        match self {
+            Self::Fronted(_) => Place::first(),
+            Self::Linked(linked) => linked.place(),
+        }
     }
 }
 

@@ -237,6 +237,7 @@ mod tests {
     use tokio::net::TcpListener;
     use tokio_rustls::{TlsConnector, client};
 
+    use super::super::console::spice::pieces::{Pieces, Place};
     use super::*;
     use crate::tls::{self, Clients, Identity, Server};
 
@@ -375,5 +376,27 @@ mod tests {
         drop(client);
         assert!(server.readable().await.is_err());
         assert!(server.has_left());
+    }
+
+    /// What `relay::console::spice::pieces` rests on.
+    #[tokio::test]
+    async fn what_is_written_apart_is_in_records_of_its_own() {
+        let (mut client, mut server) = both().await;
+        // Tickets of TLS itself are out of the way with it.
+        server.write_all(b"x").await.expect("writes");
+        client.read_exact(&mut [0]).await.expect("reads");
+        let message = |size: u8| [&[103, 0, size, 0, 0, 0][..], &vec![1; size.into()]].concat();
+        let said = [vec![0; 4], message(9), message(200)];
+        let mut pieces = Pieces::new(server, Place::result(true));
+        pieces.write_all(&said.concat()).await.expect("writes");
+        pieces.flush().await.expect("writes");
+        for piece in &said {
+            // Header, and behind what was written its real type and a tag (RFC 8446 section 5.2).
+            let mut header = [0; 5];
+            client.get_mut().0.read_exact(&mut header).await.expect("a record");
+            let len = u16::from_be_bytes([header[3], header[4]]);
+            assert_eq!((header[0], usize::from(len)), (23, piece.len() + 17));
+            client.get_mut().0.read_exact(&mut vec![0; len.into()]).await.expect("the rest of it");
+        }
     }
 }

@@ -5,6 +5,7 @@
 
 pub mod link;
 mod linked;
+pub mod pieces;
 pub mod ticket;
 
 use std::io;

@@ -14,8 +14,9 @@ use tracing::{debug, info};
 
 use crate::broker::session::{Admitted, Connection};
 use crate::broker::ticket::Claim;
-use crate::broker::{Broker, Refusal, Target};
+use crate::broker::{Broker, Protocol, Refusal, Target};
 use crate::relay::bare::BarePump;
+use crate::relay::console::spice::pieces::Pieces;
 use crate::relay::core::{Live, Vital};
 use crate::relay::far::{Far, Guest, Refused};
 use crate::relay::handshake::Upgrade;
@@ -158,6 +159,7 @@ pub(super) struct Connected {
 enum Mover {
     Framed(Pump<ClientStream, Far>),
     Bare(BarePump<ClientStream, Far>),
+    InPieces(Box<BarePump<Pieces<ClientStream>, Far>>),
 }
 
 impl Connected {
@@ -180,7 +182,12 @@ impl Connected {
             Mover::Framed(Pump::new(self.stream, self.far, &self.early))
         } else {
             vital.traffic.up.add(self.early.len());
-            Mover::Bare(BarePump::new(self.stream, self.far, &self.early))
+            if session.protocol == Protocol::Spice && self.stream.is_tls() {
+                let client = Pieces::new(self.stream, self.far.spice_place());
+                Mover::InPieces(Box::new(BarePump::new(client, self.far, &self.early)))
+            } else {
+                Mover::Bare(BarePump::new(self.stream, self.far, &self.early))
+            }
         };
         async move {
             let stopped = Cell::new(None);
@@ -196,6 +203,7 @@ impl Connected {
                 match &mut mover {
                     Mover::Framed(pump) => pump.run(&vital.pulse, &vital.traffic, stop).await,
                     Mover::Bare(pump) => pump.run(&vital.pulse, &vital.traffic, stop).await,
+                    Mover::InPieces(pump) => pump.run(&vital.pulse, &vital.traffic, stop).await,
                 }
             };
             drop(counted);

@@ -12,6 +12,7 @@ use tokio::net::TcpStream;
 use tracing::warn;
 
 use super::link::{self, Ask, KEY_LEN, Reply};
+use super::pieces::Place;
 use super::ticket::{Key, Sealed, TICKET_LEN, seal};
 use crate::broker::channels::Channels;
 use crate::broker::session::{OpenChannel, Session};
@@ -20,13 +21,13 @@ use crate::relay::pipe::Leg;
 /// Common capability: the client names a way to authenticate (`SPICE_COMMON_CAP_PROTOCOL_AUTH_SELECTION`).
 const CHOOSES: u32 = 0;
 /// Common capability: headers of six bytes (`SPICE_COMMON_CAP_MINI_HEADER`).
-const MINI_HEADER: u32 = 3;
+pub(super) const MINI_HEADER: u32 = 3;
 /// The way that is a password encrypted with RSA (`SPICE_COMMON_CAP_AUTH_SPICE`).
 const BY_PASSWORD: u32 = 1;
 /// Type of the main channel.
 const MAIN: u8 = 1;
 /// Bytes of a message's header, long and mini.
-const HEADERS: [usize; 2] = [18, 6];
+pub(super) const HEADERS: [usize; 2] = [18, 6];
 
 /// A target whose channel begins. What client and target can do they tell each other through it; key and password
 /// are the gateway's own on each side. Behind the link it is `S` without a copy between.
@@ -126,6 +127,16 @@ impl<S> Linked<S> {
         self.link.as_deref().is_some_and(|link| {
             link.to_client.is_empty() && matches!(link.step, Step::Ask(_) | Step::Password(..))
         })
+    }
+
+    /// Where in what the target says the client is.
+    pub fn place(&self) -> Place {
+        match self.link.as_deref().map(|link| &link.step) {
+            Some(Step::Password(channel, _) | Step::Shown(channel, _) | Step::Result(channel, _)) => {
+                Place::result(channel.mini)
+            }
+            _ => Place::first(),
+        }
     }
 
     /// Lets the client in that has shown its password.
