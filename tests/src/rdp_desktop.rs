@@ -1,5 +1,5 @@
-//! A desktop by IronRDP's server (`tests/rdp_desktop`), which has what FreeRDP's shadow server has not: its size
-//! follows the viewer's wish, and text and files go by its clipboard, both ways.
+//! Machines of IronRDP's parts (`tests/rdp_desktop`), which have what FreeRDP's shadow server has not: a desktop whose
+//! size follows the viewer's wish, with a clipboard for text and files, both ways, and a machine that prints.
 
 use std::process::Command;
 
@@ -15,36 +15,40 @@ pub fn is_here() -> bool {
     require::file(PROGRAM, "tests/rdp_desktop, by cargo xtask test")
 }
 
-/// The desktop, which listens on 127.0.0.1.
+/// The two, which listen on 127.0.0.1.
 pub struct Desktop {
-    /// Where.
+    /// Where the desktop does.
     pub port: u16,
+    /// Where the machine that prints does.
+    pub printing_port: u16,
     server: Dialogue,
 }
 
 impl Desktop {
-    /// Starts it.
+    /// Starts them.
     ///
     /// # Panics
-    /// It does not start.
+    /// They do not start.
     pub fn start() -> Self {
         let (server, first) = Dialogue::start(&mut Command::new(PROGRAM));
-        let port = first["port"].as_u64().and_then(|port| port.try_into().ok()).expect("a port");
-        Self { port, server }
+        let [port, printing_port] = ["port", "printing_port"]
+            .map(|key| first[key].as_u64().and_then(|port| port.try_into().ok()).expect("a port"));
+        Self { port, printing_port, server }
     }
 
-    /// Its resolution.
+    /// The desktop's resolution.
     pub fn size(&mut self) -> (u64, u64) {
         let seen = self.look();
         (seen["width"].as_u64().expect("a number"), seen["height"].as_u64().expect("a number"))
     }
 
-    /// What it has and was given: `width`, `height`, `text`, `files` of `name` and `text`.
+    /// What they have and were given: `width`, `height`, `text`, `files` of `name` and `text`, `printers` of `name` and
+    /// `driver`.
     pub fn look(&mut self) -> Value {
         self.ask(&json!({ "do": "look" }))
     }
 
-    /// Text is copied on the machine.
+    /// Text is copied on the desktop.
     pub fn copy(&mut self, text: &str) {
         self.ask(&json!({ "do": "copy", "text": text }));
     }
@@ -52,6 +56,11 @@ impl Desktop {
     /// Files are copied there, each of `name` and `text`.
     pub fn copy_files(&mut self, files: &Value) {
         self.ask(&json!({ "do": "copy", "files": files }));
+    }
+
+    /// A document of this text is printed, as soon as there is a printer.
+    pub fn print(&mut self, text: &str) {
+        self.ask(&json!({ "do": "print", "text": text }));
     }
 
     fn ask(&mut self, wish: &Value) -> Value {

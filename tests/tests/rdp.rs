@@ -177,7 +177,10 @@ fn a_viewer_opens_the_file_of_api_page_and_command_line() {
         let mut tickets = Vec::new();
         for (file, key) in &files {
             let path = folder.path().join("desk.rdp");
-            std::fs::write(&path, file).expect("writes");
+            // There is no microphone here, without which FreeRDP connects again and again, and gives up at some time.
+            let quiet = file.replace("audiocapturemode:i:1", "audiocapturemode:i:0");
+            assert_ne!(*file, quiet);
+            std::fs::write(&path, quiet).expect("writes");
             let viewer = viewer(&desk, &[path.to_str().expect("text")]);
             is_one_session(&shadow, &gateway, &desk, viewer, key);
             nothing_told(&gateway, line(file, "pcb"));

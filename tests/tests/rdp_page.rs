@@ -1,5 +1,5 @@
-//! The page of an RDP desktop in a real browser, before FreeRDP's shadow server, and before IronRDP's for what that one
-//! has not.
+//! The page of an RDP desktop in a real browser, before FreeRDP's shadow server, and before machines of IronRDP's parts
+//! for what that one has not.
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::time::Duration;
@@ -219,6 +219,14 @@ fn who_was_cut_off_comes_back_without_a_login() {
 
 /// Runs `body` with a desktop by IronRDP's server, which the page shows.
 fn with_a_modern_desktop(body: impl FnOnce(&mut Desktop, &mut Browser) + Send) {
+    with_a_modern_machine(|desktop| desktop.port, body);
+}
+
+/// Runs `body` with machines of IronRDP's parts; the page shows the one at `port`.
+fn with_a_modern_machine(
+    port: impl FnOnce(&Desktop) -> u16 + Send,
+    body: impl FnOnce(&mut Desktop, &mut Browser) + Send,
+) {
     if !all_is_here() || !rdp_desktop::is_here() {
         return;
     }
@@ -226,7 +234,7 @@ fn with_a_modern_desktop(body: impl FnOnce(&mut Desktop, &mut Browser) + Send) {
         let folder = tempfile::tempdir().expect("a folder");
         let mut desktop = Desktop::start();
         let gateway = Gateway::start(folder.path(), "none", &[]);
-        let broker = gateway.open_speaking("rdp", desktop.port);
+        let broker = gateway.open_speaking("rdp", port(&desktop));
         let mut browser = Browser::open(broker.answer["console_url"].as_str().expect("a URL"));
         let ran = catch_unwind(AssertUnwindSafe(|| {
             log_in(&mut browser, PASSWORD);
@@ -295,4 +303,34 @@ fn text_and_files_go_by_the_clipboard() {
             assert_eq!(browser.download(&button), ((*name).to_owned(), (*text).to_owned()));
         }
     });
+}
+
+#[test]
+fn a_printed_document_comes_to_the_browser() {
+    with_a_modern_machine(
+        |desktop| desktop.printing_port,
+        |desktop, browser| {
+            let mut prints = |browser: &mut Browser, text: &str| {
+                desktop.print(text);
+                browser.wait_text("#toast-text", "The machine printed a document");
+            };
+            // More than goes in one piece.
+            let pdf = format!("%PDF-1.7\n{}", "one of many lines: ä€\n".repeat(10_000));
+            prints(browser, &pdf);
+            browser.shot("rdp-printed");
+            let (name, text) = browser.download("#toast-action");
+            assert_eq!((name.as_str(), text.len()), ("document.pdf", pdf.len()));
+            assert!(text == pdf, "another document");
+            let other = "\x1b%-12345X@PJL\r\n";
+            prints(browser, other);
+            let second = ("document-2.prn".to_owned(), other.to_owned());
+            assert_eq!(browser.download("#toast-action"), second);
+            // Another one, or another word of the page, does not push them away.
+            browser.click("#clipboard-button");
+            assert_eq!(browser.download("#files li:nth-child(1) button"), ("document.pdf".to_owned(), pdf));
+            assert_eq!(browser.download("#files li:nth-child(2) button"), second);
+            let printer = json!({ "name": "Portcullis", "driver": "Microsoft Print to PDF" });
+            assert_eq!(desktop.look()["printers"], json!([printer]));
+        },
+    );
 }

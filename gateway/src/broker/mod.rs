@@ -35,7 +35,7 @@ pub use refusal::Refusal;
 use session::{Origin, Session};
 use target::tls::Fingerprint;
 pub use target::{Protocol, Secret, Target};
-use ticket::{Claim, Ticket, Tickets, Token, random_hex};
+use ticket::{Claim, Ticket, Tickets, Token, new_id};
 
 /// A future that a trait object returns.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -228,14 +228,14 @@ impl Broker {
     }
 
     fn new_session(&self, client: IpAddr, by_address: bool) -> Result<Arc<Session>, Refusal> {
-        let id = random_hex::<8>().map_err(|_| Refusal::Unavailable)?;
+        let id = new_id('s').map_err(|_| Refusal::Unavailable)?;
         let origin = Origin {
             broker_id: self.id.clone(),
             instance_id: self.instance_id.clone(),
             protocol: self.protocol,
             by_address,
         };
-        Ok(Session::new(format!("s-{id}"), origin, client))
+        Ok(Session::new(id, origin, client))
     }
 
     /// Lets a connection of `client` begin to come in, by its ticket, or without one where that is

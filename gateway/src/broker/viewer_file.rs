@@ -271,7 +271,7 @@ mod tests {
         };
         let endpoint = "127.0.80.1:13452".parse().expect("an endpoint");
         let target = Target::new("10.0.0.7", 5901, protocol);
-        let id = "b-e33af3a1fc989695".to_owned();
+        let id = "b-692af3cae33af3a1fc95".to_owned();
         Broker::new(id, endpoint, "i-1\nca=evil".to_owned(), target, admission, Instant::now())
     }
 
@@ -304,7 +304,7 @@ mod tests {
         let viewer = viewer(None, true);
         let file = viewer.file(&broker(Protocol::Spice), &token(), &By::Tunnel).expect("a file");
         let host = file.lines().find_map(|line| line.strip_prefix("host=")).expect("a host");
-        let said = viewer.names.read(host, "b-e33af3a1fc989695").expect("a name of ours");
+        let said = viewer.names.read(host, "b-692af3cae33af3a1fc95").expect("a name of ours");
         assert_eq!(said.way, Way::Ended);
         assert!(file.contains("\nproxy=http://console.example:13452\n"), "{file}");
     }

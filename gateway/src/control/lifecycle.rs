@@ -17,7 +17,7 @@ use tracing::{error, info, warn};
 use crate::broker::allocator::{Allocator, Lease, NoFreePort};
 use crate::broker::session::{Session, Sessions};
 use crate::broker::table::Table;
-use crate::broker::ticket::{Token, random_hex};
+use crate::broker::ticket::{Token, new_id};
 use crate::broker::{Admission, Broker, BrokerState, Door, Doors, Protocol, Stop};
 use crate::kernel::filter::{FilterError, Gate};
 use crate::metrics::Metrics;
@@ -249,7 +249,7 @@ impl Lifecycle {
         let ttl = wish.ttl.unwrap_or(times.ttl);
         let token = Token::random()?;
         let row = BrokerRow {
-            broker_id: format!("b-{}", random_hex::<8>()?),
+            broker_id: new_id('b')?,
             instance_id: wish.instance_id.clone(),
             endpoint,
             client: wish.client,

@@ -1,5 +1,5 @@
 // Files that go by a machine's clipboard: those that were copied there are listed and can be saved, and some of this
-// device can be offered. Nothing is sent or fetched without a click.
+// device can be offered. What the machine printed is listed with them. Nothing is sent, fetched or saved without a click.
 
 import { bytes } from './bytes.js';
 import * as toast from './toast.js';
@@ -8,6 +8,10 @@ import { onSpeak, say } from './words.js';
 const byId = (id) => document.getElementById(id);
 const list = byId('files');
 const chosen = byId('chosen-files');
+// A machine that prints for ever is not to fill the browser's memory: the oldest goes then.
+const DOCUMENTS = 20;
+let documents = [];
+let count = 0;
 
 export function start(connection) {
   byId('send-files').addEventListener('click', () => chosen.click());
@@ -27,17 +31,24 @@ export function start(connection) {
 
 /** The machine has copied `files`, each `{ name, size, fetch }`, of which the last gives a promise of a Blob. */
 export function copied(files) {
-  list.replaceChildren(...files.map(line));
-  list.hidden = files.length === 0;
+  list.replaceChildren(...files.map(line), ...documents);
+  list.hidden = list.children.length === 0;
   if (files.length > 0) toast.show(say('toasts.files_there'));
 }
 
-/** The machine has printed a document. */
+/** The machine has printed a document: `name` says what kind it is. The next one does not push it away. */
 export function printed(blob, name) {
-  toast.show(say('toasts.printed'), say('page.save'), () => save(blob, name));
+  count += 1;
+  const called = count === 1 ? name : name.replace('.', `-${count}.`);
+  documents.push(line({ name: called, size: blob.size, fetch: () => blob }));
+  list.append(documents.at(-1));
+  list.hidden = false;
+  if (documents.length > DOCUMENTS) documents.shift().remove();
+  toast.show(say('toasts.printed'), say('page.save'), () => save(blob, called));
 }
 
 export function clear() {
+  [documents, count] = [[], 0];
   copied([]);
 }
 

@@ -1,9 +1,12 @@
-//! A desktop by IronRDP's server: its size follows the viewer's wish, and text and files go by its clipboard, both
-//! ways. What is copied at the viewer's device is pasted at once.
+//! Two machines of IronRDP's parts. One is a desktop by its server: its size follows the viewer's wish, and text and
+//! files go by its clipboard, both ways. What is copied at the viewer's device is pasted at once. The other one prints.
 //!
-//! It prints a line with its `port` on 127.0.0.1, and then answers each line of its input, a JSON object, with one:
-//! `{"do": "look"}` with `width` and `height`, and what was pasted, `text` and `files` of `name` and `text`;
-//! `{"do": "copy"}` copies a `text` on the machine, or `files`. It ends with its input.
+//! It says a line with their ports on 127.0.0.1, `port` and `printing_port`, and then answers each line of its input, a
+//! JSON object, with one: `{"do": "look"}` with `width` and `height`, what was pasted, `text` and `files` of `name` and
+//! `text`, and the viewer's `printers` of `name` and `driver`; `{"do": "copy"}` copies a `text` on the desktop, or
+//! `files`; `{"do": "print"}` prints a `text`, as soon as there is a printer. It ends with its input.
+
+mod printing;
 
 use std::io::{BufRead, Write};
 use std::num::{NonZeroU16, NonZeroUsize};
@@ -26,11 +29,16 @@ use ironrdp_server::{
 };
 use rustls::ServerConfig;
 use serde_json::{Value, json};
+use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 
 struct State {
     size: watch::Sender<DesktopSize>,
     clipboard: Mutex<Clipboard>,
+    /// Those of the viewer that is there, as they are shown.
+    printers: watch::Sender<Vec<Value>>,
+    /// To be printed.
+    documents: mpsc::UnboundedSender<Vec<u8>>,
 }
 
 /// What the machine's programs have, if there were any.
@@ -54,7 +62,9 @@ struct File {
 
 fn main() -> anyhow::Result<()> {
     let size = watch::Sender::new(DesktopSize { width: 800, height: 600 });
-    let state = Arc::new(State { size, clipboard: Mutex::default() });
+    let (documents, queue) = mpsc::unbounded_channel();
+    let printers = watch::Sender::new(Vec::new());
+    let state = Arc::new(State { size, clipboard: Mutex::default(), printers, documents });
     let of = state.clone();
     thread::spawn(move || {
         for line in std::io::stdin().lock().lines() {
@@ -64,7 +74,7 @@ fn main() -> anyhow::Result<()> {
         std::process::exit(0);
     });
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    tokio::task::LocalSet::new().block_on(&runtime, serve(state))
+    tokio::task::LocalSet::new().block_on(&runtime, serve(state, queue))
 }
 
 fn say(answer: &Value) {
@@ -73,23 +83,33 @@ fn say(answer: &Value) {
     let _ = writeln!(out, "{answer}").and_then(|()| out.flush());
 }
 
-async fn serve(state: Arc<State>) -> anyhow::Result<()> {
+async fn serve(state: Arc<State>, documents: mpsc::UnboundedReceiver<Vec<u8>>) -> anyhow::Result<()> {
     let certified = rcgen::generate_simple_self_signed(["desktop".to_owned()])?;
     let key = certified.signing_key.serialize_der().try_into().map_err(anyhow::Error::msg)?;
     let tls = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
         .with_safe_default_protocol_versions()?
         .with_no_client_auth()
         .with_single_cert(vec![certified.cert.der().clone()], key)?;
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
-    let address = listener.local_addr()?;
+    let tls = TlsAcceptor::from(Arc::new(tls));
+    let [listener, printing] =
+        [TcpListener::bind("127.0.0.1:0").await?, TcpListener::bind("127.0.0.1:0").await?];
+    say(&json!({ "port": listener.local_addr()?.port(), "printing_port": printing.local_addr()?.port() }));
+    let printers = state.printers.clone();
+    tokio::try_join!(
+        serve_desktop(listener, tls.clone(), state),
+        printing::serve(printing, tls, printers, documents),
+    )?;
+    Ok(())
+}
+
+async fn serve_desktop(listener: TcpListener, tls: TlsAcceptor, state: Arc<State>) -> anyhow::Result<()> {
     let mut server = RdpServer::builder()
-        .with_addr(address)
-        .with_tls(TlsAcceptor::from(Arc::new(tls)))
+        .with_addr(listener.local_addr()?)
+        .with_tls(tls)
         .with_no_input()
         .with_display_handler(Display(state.clone()))
         .with_cliprdr_factory(Some(Box::new(Factory(state))))
         .build();
-    say(&json!({ "port": address.port() }));
     loop {
         let (stream, _) = listener.accept().await?;
         if let Err(error) = server.run_connection(stream).await {
@@ -110,7 +130,12 @@ impl State {
             (Some("look"), ..) => {
                 let DesktopSize { width, height } = *self.size.borrow();
                 let files: Vec<_> = clipboard.pasted_files.iter().map(File::shown).collect();
-                Ok(json!({ "width": width, "height": height, "text": clipboard.pasted_text, "files": files }))
+                let printers = self.printers.borrow().clone();
+                Ok(json!({
+                    "width": width, "height": height,
+                    "text": clipboard.pasted_text, "files": files,
+                    "printers": printers,
+                }))
             }
             (Some("copy"), Some(text), _) => {
                 text.clone_into(&mut clipboard.text);
@@ -122,6 +147,10 @@ impl State {
                 clipboard.files = files.iter().map(File::read).collect::<Option<_>>().context("no files")?;
                 let list = clipboard.files.iter().map(File::described).collect();
                 clipboard.tell(ClipboardMessage::SendInitiateFileCopy(list));
+                Ok(json!({}))
+            }
+            (Some("print"), Some(text), _) => {
+                self.documents.send(text.into())?;
                 Ok(json!({}))
             }
             _ => anyhow::bail!("{wish} is nothing to do"),

@@ -232,3 +232,14 @@ fn a_ticket_looks_like_one_and_nothing_else_does() {
         assert!(!Token::is_like(other), "{other}");
     }
 }
+
+#[test]
+fn names_are_in_the_order_of_their_seconds() {
+    let now = || jiff::Timestamp::now().as_second() as u32;
+    let (before, id, after) = (now(), new_id('s').expect("random"), now());
+    let (second, random) = id.strip_prefix("s-").expect("its kind").split_at(8);
+    let second = u32::from_str_radix(second, 16).expect("digits");
+    assert!((before..=after).contains(&second), "{id}");
+    assert_eq!(random.len(), 12, "{id}");
+    assert_ne!(id, new_id('s').expect("random"));
+}

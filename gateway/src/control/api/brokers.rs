@@ -88,7 +88,7 @@ pub async fn list(
     path = "/v1/brokers/{id}",
     operation_id = "showBroker",
     tag = "brokers",
-    params(("id" = String, Path, description = "The broker", example = "b-e33af3a1fc989695")),
+    params(("id" = String, Path, description = "The broker", example = "b-692af3cae33af3a1fc95")),
     responses((status = 200, description = "It is open", body = BrokerView), OneProblems),
 )]
 pub async fn show(
@@ -108,7 +108,7 @@ pub async fn show(
     path = "/v1/brokers/{id}",
     operation_id = "closeBroker",
     tag = "brokers",
-    params(("id" = String, Path, description = "The broker", example = "b-e33af3a1fc989695")),
+    params(("id" = String, Path, description = "The broker", example = "b-692af3cae33af3a1fc95")),
     responses((status = 204, description = "It is closed"), OneProblems),
 )]
 pub async fn close(
@@ -142,7 +142,7 @@ pub struct ViewerQuery {
     path = "/v1/brokers/{id}/console.vv",
     operation_id = "viewerFile",
     tag = "brokers",
-    params(("id" = String, Path, description = "The broker", example = "b-e33af3a1fc989695"), ViewerQuery),
+    params(("id" = String, Path, description = "The broker", example = "b-692af3cae33af3a1fc95"), ViewerQuery),
     responses(
         (status = 200, description = "The file", body = String, content_type = "application/x-virt-viewer"),
         ViewerProblems
@@ -174,7 +174,7 @@ pub async fn viewer_file(
     path = "/v1/brokers/{id}/console.rdp",
     operation_id = "rdpFile",
     tag = "brokers",
-    params(("id" = String, Path, description = "The broker", example = "b-e33af3a1fc989695")),
+    params(("id" = String, Path, description = "The broker", example = "b-692af3cae33af3a1fc95")),
     responses(
         (status = 200, description = "The file", body = String, content_type = "application/x-rdp"),
         ViewerProblems

@@ -55,7 +55,7 @@ pub async fn list(
     path = "/v1/sessions/{id}",
     operation_id = "showSession",
     tag = "sessions",
-    params(("id" = String, Path, description = "The session", example = "s-0f6c1d2b9a8e7745")),
+    params(("id" = String, Path, description = "The session", example = "s-692af3d19a8e77450f6c")),
     responses((status = 200, description = "It is known", body = SessionView), OneProblems),
 )]
 pub async fn show(
@@ -73,7 +73,7 @@ pub async fn show(
     path = "/v1/sessions/{id}",
     operation_id = "killSession",
     tag = "sessions",
-    params(("id" = String, Path, description = "The session", example = "s-0f6c1d2b9a8e7745")),
+    params(("id" = String, Path, description = "The session", example = "s-692af3d19a8e77450f6c")),
     responses((status = 204, description = "It was told to end"), KillProblems),
 )]
 pub async fn kill(

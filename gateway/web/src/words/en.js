@@ -89,7 +89,7 @@ export default {
     files_there: 'Files were copied on the machine. They can be saved from the clipboard’s panel.',
     files_given: 'Paste them on the machine. They are sent when it asks for them.',
     files_sent: 'The machine has the files.',
-    printed: 'The machine printed a document.',
+    printed: 'The machine printed a document. It can be saved from the clipboard’s panel, too.',
     file_failed: 'The file did not come through.',
     no_viewer_file: 'The gateway gave no file for a viewer.',
     keeps_size: 'This machine keeps its own resolution, so its screen is fitted to the window.',

@@ -89,7 +89,7 @@ export default {
     files_there: '机器上复制了文件，可在剪贴板面板中保存。',
     files_given: '请在机器上粘贴；机器索取时才会发送。',
     files_sent: '机器已收到文件。',
-    printed: '机器打印了一份文档。',
+    printed: '机器打印了一份文档，也可在剪贴板面板中保存。',
     file_failed: '文件没有传送成功。',
     no_viewer_file: '网关没有给出查看器文件。',
     keeps_size: '这台机器不改变分辨率，已改为适应窗口。',
