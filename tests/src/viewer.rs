@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use crate::process::{Guarded, at_home};
 use crate::qemu::{Machine, Screen};
 use crate::tigervnc::free_port;
-use crate::{PATIENCE, require, target, wait_for};
+use crate::{PATIENCE, eventually, require, target, wait_for};
 
 /// Whether there is a screen, who sees to windows, and hands.
 pub fn is_here() -> bool {
@@ -29,7 +29,6 @@ impl Drop for Desk {
     /// Whoever reads why a test failed is told what its programs said.
     fn drop(&mut self) {
         if std::thread::panicking() {
-            self.shot("failed");
             for log in self.logs() {
                 let said = std::fs::read(&log).unwrap_or_default();
                 let said = String::from_utf8_lossy(&said);
@@ -75,9 +74,13 @@ impl Desk {
             std::fs::read(&picture).ok()?.iter().take(8).any(|byte| *byte > 0).then_some(())
         });
         let (display, folder) = (format!("127.0.0.1:{}", port - 6_000), folder.to_owned());
+        // A window that comes while it is only beginning may never be seen.
+        let ready = folder.join("openbox.ready");
         let mut windows = Command::new("openbox");
+        windows.arg("--startup").arg(format!("touch {}", ready.display()));
         at_home(&mut windows, &folder).env("DISPLAY", &display).stdin(Stdio::null()).stdout(Stdio::null());
         let windows = Guarded::start(windows.stderr(log("openbox.log")));
+        wait_for("openbox", || ready.exists().then_some(()));
         Self { _windows: windows, _server: server, folder, display }
     }
 
@@ -142,10 +145,19 @@ impl Desk {
 
     /// Waits until the machine's screen is on it, in at least 99 of 100 pixels.
     pub fn shows(&self, machine: &mut Machine) {
-        wait_for("the viewer to show the machine's screen", || {
+        let (mut ink, mut likeness) = (0, 0.0);
+        let in_time = eventually(|| {
             let (there, here) = (machine.screen(), self.screen());
-            (there.ink() > 1_000 && here.likeness_within(&there) >= 0.99).then_some(())
+            ink = there.ink();
+            // Nothing is everywhere.
+            likeness = if ink > 1_000 { here.likeness_within(&there) } else { 0.0 };
+            likeness >= 0.99
         });
+        if !in_time {
+            // Before the viewer is ended, with which its window goes.
+            self.shot("failed");
+            panic!("the viewer does not show the machine's screen: {ink} pixels of text, {likeness} of it");
+        }
     }
 
     /// Puts the pointer into the middle and types a key, by its X11 name.
