@@ -25,21 +25,6 @@ pub struct Desk {
     display: String,
 }
 
-impl Drop for Desk {
-    /// Whoever reads why a test failed is told what its programs said.
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            for log in self.logs() {
-                let said = std::fs::read(&log).unwrap_or_default();
-                let said = String::from_utf8_lossy(&said);
-                let from = said.lines().count().saturating_sub(40);
-                let tail: Vec<_> = said.lines().skip(from).collect();
-                println!("--- {}\n{}", log.display(), tail.join("\n"));
-            }
-        }
-    }
-}
-
 impl Desk {
     /// Starts one; its files are in `folder`.
     ///
@@ -108,8 +93,8 @@ impl Desk {
 
     /// What programs on it, and the screen itself, said.
     fn logs(&self) -> Vec<PathBuf> {
-        let files = std::fs::read_dir(&self.folder).expect("the folder");
-        let files = files.map(|file| file.expect("a file").path());
+        // Asked where a test has failed already, which a second panic would hide.
+        let files = std::fs::read_dir(&self.folder).into_iter().flatten().flatten().map(|file| file.path());
         files.filter(|path| path.extension().is_some_and(|end| end == "log")).collect()
     }
 
@@ -166,5 +151,20 @@ impl Desk {
         xdotool.args(["30", "xdotool", "mousemove", "640", "512", "click", "1", "key", key]);
         xdotool.env("DISPLAY", &self.display);
         assert!(xdotool.status().expect("xdotool").success());
+    }
+}
+
+impl Drop for Desk {
+    /// Whoever reads why a test failed is told what its programs said.
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            for log in self.logs() {
+                let said = std::fs::read(&log).unwrap_or_default();
+                let said = String::from_utf8_lossy(&said);
+                let from = said.lines().count().saturating_sub(40);
+                let tail: Vec<_> = said.lines().skip(from).collect();
+                println!("--- {}\n{}", log.display(), tail.join("\n"));
+            }
+        }
     }
 }

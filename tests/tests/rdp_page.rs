@@ -329,6 +329,17 @@ fn a_printed_document_comes_to_the_browser() {
             browser.click("#clipboard-button");
             assert_eq!(browser.download("#files li:nth-child(1) button"), ("document.pdf".to_owned(), pdf));
             assert_eq!(browser.download("#files li:nth-child(2) button"), second);
+            // A machine that prints for ever pushes the oldest away.
+            for _ in 2..22 {
+                desktop.print(other);
+            }
+            wait_for("the last one", || {
+                let last = "#files li:nth-child(20)";
+                let is_listed = browser.count(last) == 1;
+                (is_listed && browser.text(last).starts_with("document-22.prn ")).then_some(())
+            });
+            assert_eq!(browser.count("#files li"), 20);
+            assert!(browser.text("#files li:nth-child(1)").starts_with("document-3.prn "));
             let printer = json!({ "name": "Portcullis", "driver": "Microsoft Print to PDF" });
             assert_eq!(desktop.look()["printers"], json!([printer]));
         },

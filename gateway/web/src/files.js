@@ -1,5 +1,6 @@
 // Files that go by a machine's clipboard: those that were copied there are listed and can be saved, and some of this
-// device can be offered. What the machine printed is listed with them. Nothing is sent, fetched or saved without a click.
+// device can be offered. What the machine printed is listed with them. Nothing is sent, fetched or saved without a
+// click.
 
 import { bytes } from './bytes.js';
 import * as toast from './toast.js';
@@ -8,8 +9,8 @@ import { onSpeak, say } from './words.js';
 const byId = (id) => document.getElementById(id);
 const list = byId('files');
 const chosen = byId('chosen-files');
-// A machine that prints for ever is not to fill the browser's memory: the oldest goes then.
-const DOCUMENTS = 20;
+// A machine that prints for ever is not to fill the browser's memory: the oldest goes then, but never the last.
+const DOCUMENTS = { count: 20, bytes: 256 * 1024 * 1024 };
 let documents = [];
 let count = 0;
 
@@ -31,7 +32,7 @@ export function start(connection) {
 
 /** The machine has copied `files`, each `{ name, size, fetch }`, of which the last gives a promise of a Blob. */
 export function copied(files) {
-  list.replaceChildren(...files.map(line), ...documents);
+  list.replaceChildren(...files.map(line), ...documents.map(({ item }) => item));
   list.hidden = list.children.length === 0;
   if (files.length > 0) toast.show(say('toasts.files_there'));
 }
@@ -40,11 +41,18 @@ export function copied(files) {
 export function printed(blob, name) {
   count += 1;
   const called = count === 1 ? name : name.replace('.', `-${count}.`);
-  documents.push(line({ name: called, size: blob.size, fetch: () => blob }));
-  list.append(documents.at(-1));
+  const { size } = blob;
+  const item = line({ name: called, size, fetch: () => blob });
+  documents.push({ item, size });
+  list.append(item);
   list.hidden = false;
-  if (documents.length > DOCUMENTS) documents.shift().remove();
+  while (documents.length > 1 && areTooMany()) documents.shift().item.remove();
   toast.show(say('toasts.printed'), say('page.save'), () => save(blob, called));
+}
+
+function areTooMany() {
+  const total = documents.reduce((sum, { size }) => sum + size, 0);
+  return documents.length > DOCUMENTS.count || total > DOCUMENTS.bytes;
 }
 
 export function clear() {

@@ -13,6 +13,8 @@ const ASK_LEN: usize = 18;
 const REPLY_LEN: usize = 4 + KEY_LEN + 12;
 /// Bytes of the server's public key: RSA of 1024 bits, as SubjectPublicKeyInfo in DER.
 pub const KEY_LEN: usize = 162;
+/// Common capability: messages with headers of six bytes (`SPICE_COMMON_CAP_MINI_HEADER`).
+pub const MINI_HEADER: u32 = 3;
 /// Most bytes behind a header; spice-server reads no more either.
 pub const SIZE_MAX: usize = 4096;
 

@@ -11,8 +11,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tracing::warn;
 
-use super::link::{self, Ask, KEY_LEN, Reply};
-use super::pieces::Place;
+use super::link::{self, Ask, KEY_LEN, MINI_HEADER, Reply};
+use super::pieces::{HEADERS, Place};
 use super::ticket::{Key, Sealed, TICKET_LEN, seal};
 use crate::broker::channels::Channels;
 use crate::broker::session::{OpenChannel, Session};
@@ -20,14 +20,10 @@ use crate::relay::pipe::Leg;
 
 /// Common capability: the client names a way to authenticate (`SPICE_COMMON_CAP_PROTOCOL_AUTH_SELECTION`).
 const CHOOSES: u32 = 0;
-/// Common capability: headers of six bytes (`SPICE_COMMON_CAP_MINI_HEADER`).
-pub(super) const MINI_HEADER: u32 = 3;
 /// The way that is a password encrypted with RSA (`SPICE_COMMON_CAP_AUTH_SPICE`).
 const BY_PASSWORD: u32 = 1;
 /// Type of the main channel.
 const MAIN: u8 = 1;
-/// Bytes of a message's header, long and mini.
-pub(super) const HEADERS: [usize; 2] = [18, 6];
 
 /// A target whose channel begins. What client and target can do they tell each other through it; key and password
 /// are the gateway's own on each side. Behind the link it is `S` without a copy between.

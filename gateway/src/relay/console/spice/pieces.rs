@@ -10,8 +10,10 @@ use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::link::Reply;
-use super::linked::{HEADERS, MINI_HEADER};
+use super::link::{MINI_HEADER, Reply};
+
+/// Bytes of a message's header, long and mini.
+pub(super) const HEADERS: [usize; 2] = [18, 6];
 
 /// Where in what a server says something stands.
 #[derive(Clone, Debug)]
