@@ -147,6 +147,8 @@ fn a_record_that_comes_too_late_is_taken_back() {
     let gateway = Gateway::start(folder.path(), "none", &["session.dial_s = 1"]);
     let broker = gateway.open(Target::new().echo());
     let locked = Locked::new(&folder.path().join("state/store.db"));
+    // From now on each session waits for the database itself.
+    unavailable(gateway.api().post("/v1/brokers", &json!({ "instance_id": broker.instance() })));
     assert_eq!(open(&broker).err(), Some((503, "unavailable".into())));
     drop(locked);
     let mut session = wait_for("the ticket to be fresh again", || match open(&broker) {
@@ -167,6 +169,31 @@ fn a_record_that_comes_too_late_is_taken_back() {
         audit.contains("\"session.began\"").then_some(audit)
     });
     assert_eq!(audit.matches("\"session.began\"").count(), 1, "{audit}");
+}
+
+/// Who is in the journal is in, and its ticket is used for good, whatever becomes of daemon and database.
+#[test]
+fn a_session_that_only_the_journal_has_outlives_the_daemon() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut first = Gateway::start(folder.path(), "none", &[]);
+    let broker = first.open(Target::new().echo());
+    let locked = Locked::new(&folder.path().join("state/store.db"));
+    echoes(&mut open(&broker).expect("the database is not waited for"), b"hello");
+    first.end(Signal::SIGKILL);
+    drop(locked);
+    let second = Gateway::start(folder.path(), "none", &[]);
+    let stranger = connect_from("127.0.0.9", broker.endpoint);
+    let refused = open_on(stranger, broker.endpoint, Some(&broker.token)).err();
+    assert_eq!(refused, Some((403, "ticket_used".into())));
+    let (_, sessions) = second.api().get("/v1/sessions");
+    let items = sessions["items"].as_array().expect("a list");
+    assert_eq!(items.len(), 1, "{sessions}");
+    assert_eq!(
+        (&items[0]["broker_id"], &items[0]["end_reason"]),
+        (&json!(broker.id), &json!("gateway_lost")),
+        "{sessions}"
+    );
+    echoes(&mut open(&broker).expect("its own client comes back"), b"hello");
 }
 
 /// A store that nobody else can write until the value is dropped.

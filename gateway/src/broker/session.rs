@@ -6,7 +6,7 @@ mod window;
 
 use std::net::IpAddr;
 use std::num::NonZeroU64;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -41,6 +41,8 @@ pub struct Session {
     /// Connections so far.
     pub connections: AtomicU32,
     presence: Mutex<Presence>,
+    /// The store was told that it begins, whether or not it heard.
+    told: AtomicBool,
     rates: OnceLock<Rates>,
     /// In a box: only SPICE has it.
     desktop: Option<Box<Desktop>>,
@@ -98,6 +100,7 @@ impl Session {
             down: AtomicU64::new(0),
             connections: AtomicU32::new(0),
             presence: Mutex::default(),
+            told: AtomicBool::new(false),
             rates: OnceLock::new(),
             desktop: (protocol == Protocol::Spice).then(Box::default),
             window: OnceLock::new(),
@@ -108,6 +111,7 @@ impl Session {
     /// A session of a daemon before this one, whose last connection ended `ago` before now.
     pub fn recovered(id: String, origin: Origin, client: IpAddr, left: Instant) -> Arc<Self> {
         let session = Self::new(id, origin, client);
+        session.told.store(true, Ordering::Relaxed);
         *lock(&session.presence) = Presence { recorded: true, left: Some(left), ..Presence::default() };
         session
     }
@@ -173,6 +177,11 @@ impl Session {
     /// Whether it is recorded already, so that a further connection is a return.
     pub fn is_recorded(&self) -> bool {
         lock(&self.presence).recorded
+    }
+
+    /// Whether nobody has asked this before: the store hears of it for the first time.
+    pub fn is_told_first(&self) -> bool {
+        !self.told.swap(true, Ordering::Relaxed)
     }
 
     /// How its last connection ended, if one has.

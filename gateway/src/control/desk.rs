@@ -102,7 +102,12 @@ async fn record(
             }
             () = sleep(AGAIN), if !waiting.is_empty() => {}
         }
-        record_all(&mut waiting, &store, &metrics).await;
+        if waiting.is_empty() {
+            // Who came in may be in the journal only.
+            store.settle().await;
+        } else {
+            record_all(&mut waiting, &store, &metrics).await;
+        }
     }
     record_all(&mut waiting, &store, &metrics).await;
     for (session, _) in waiting {

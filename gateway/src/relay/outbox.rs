@@ -78,6 +78,27 @@ impl Outbox {
     }
 }
 
+impl Outbox {
+    /// Writes as [`Self::poll_flush`] what the end of the stream follows right behind: both leave in one segment, where
+    /// the connection below is the client's.
+    ///
+    /// # Errors
+    /// The client's connection failed.
+    pub fn poll_flush_last(
+        &mut self,
+        client: &mut impl Leg,
+        stuck: &Cell<bool>,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<()>> {
+        if let (Self::Bytes(buffer, range), Some(client)) = (&mut *self, client.bare()) {
+            while range.start < range.end {
+                range.start += ready!(poll_send_more(client, &buffer[range.clone()], cx))?;
+            }
+        }
+        self.poll_flush(client, stuck, cx)
+    }
+}
+
 /// Writes `range` of `buffer` to the last byte, and takes from its front what is written.
 pub fn poll_write(
     buffer: &Buffer,

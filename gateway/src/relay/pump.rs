@@ -289,8 +289,13 @@ impl<C: Leg, T: Leg> Pump<C, T> {
         let payload = close.map(|close| close.payload()).unwrap_or_default();
         self.flush().await?;
         self.outbox = Outbox::control(Opcode::Close, &payload);
-        self.flush().await?;
-        if !matches!(end, Err(RelayError::Protocol(_))) {
+        if matches!(end, Err(RelayError::Protocol(_))) || self.inbox.closed().is_some() {
+            let stuck = Default::default();
+            poll_fn(|cx| self.outbox.poll_flush_last(&mut self.client, &stuck, cx))
+                .await
+                .map_err(RelayError::Client)?;
+        } else {
+            self.flush().await?;
             self.hear_out().await?;
         }
         poll_fn(|cx| Pin::new(&mut self.client).poll_shutdown(cx)).await.map_err(RelayError::Client)?;

@@ -36,6 +36,12 @@ impl Line {
         Self { options, place: Arc::new(Mutex::new(Place::Empty)) }
     }
 
+    /// How the connection is made.
+    #[cfg(test)]
+    pub(super) const fn options(&self) -> &SqliteConnectOptions {
+        &self.options
+    }
+
     /// Waits for its turn, [`PATIENCE`] at most.
     pub(super) async fn turn(&self) -> Result<Turn, sqlx::Error> {
         let place = timeout(PATIENCE, self.place.clone().lock_owned()).await;

@@ -1,23 +1,29 @@
 //! Group commit: what comes while a commit runs is committed together, by one statement of each kind, in one
-//! question to the connection. Each caller has its own answer, after the commit.
+//! question to the connection. Each caller has its own answer, after the commit; what is in the journal goes along.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::sleep;
+use tracing::{error, warn};
 
 use super::StoreError;
 use super::connection::Line;
+use super::journal::{Begin, Journal, Record};
 
 /// What is done together. Rows are JSON arrays; an array of them is a statement's one parameter, so that a
 /// statement is the same for any number of rows, and prepared once.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum Kind {
     FindInstance,
     AddBroker,
     CloseBroker,
+    /// The begin of a session that is in already.
+    RecordSession,
     BeginSession,
     EndSession,
 }
@@ -25,8 +31,14 @@ pub(super) enum Kind {
 impl Kind {
     /// In the order in which they are done. Reads come first, outside of the transaction: one that fails has
     /// changed nothing.
-    const ALL: [Self; 5] =
-        [Self::FindInstance, Self::AddBroker, Self::CloseBroker, Self::BeginSession, Self::EndSession];
+    const ALL: [Self; 6] = [
+        Self::FindInstance,
+        Self::AddBroker,
+        Self::CloseBroker,
+        Self::RecordSession,
+        Self::BeginSession,
+        Self::EndSession,
+    ];
 
     const fn reads(self) -> bool {
         matches!(self, Self::FindInstance)
@@ -38,6 +50,7 @@ impl Kind {
             Self::FindInstance => "read instance",
             Self::AddBroker => "add broker",
             Self::CloseBroker => "close broker",
+            Self::RecordSession => "record session",
             Self::BeginSession => "begin session",
             Self::EndSession => "end session",
         }
@@ -49,6 +62,7 @@ impl Kind {
             Self::FindInstance => super::instance::FIND,
             Self::AddBroker => super::broker::ADD,
             Self::CloseBroker => super::broker::CLOSE,
+            Self::RecordSession => super::session::RECORD,
             Self::BeginSession => super::session::BEGIN,
             Self::EndSession => super::session::END,
         }
@@ -58,52 +72,101 @@ impl Kind {
 /// Who is told a row's answer: what its statement returned for its key, if anything. Must not wait.
 type Told = Box<dyn FnOnce(Result<Option<SqliteRow>, StoreError>) + Send>;
 
-struct Work {
-    kind: Kind,
-    /// The id of what is written or read.
-    key: String,
-    row: String,
-    told: Told,
+enum Work {
+    /// Somebody waits for it.
+    Asked {
+        kind: Kind,
+        /// The id of what is written or read.
+        key: String,
+        row: String,
+        told: Told,
+    },
+    /// A session that is in the journal.
+    Journaled(Record),
+    /// Nothing, but all that was told before is done with it.
+    Settle(oneshot::Sender<Result<(), StoreError>>),
 }
 
 impl Work {
-    fn failed(self, cause: Arc<sqlx::Error>) {
-        (self.told)(Err(StoreError { what: self.kind.what(), cause }));
+    fn part(&self) -> Option<(Kind, &String, &str)> {
+        match self {
+            Self::Asked { kind, key, row, .. } => Some((*kind, key, row)),
+            Self::Journaled(Record { key, row, .. }) => Some((Kind::RecordSession, key, row)),
+            Self::Settle(_) => None,
+        }
+    }
+
+    fn done(self, rows: &mut Rows, journal: &Journal) {
+        match self {
+            Self::Asked { kind, key, told, .. } => {
+                told(Ok(rows.get_mut(&(kind as i64, key)).and_then(Vec::pop)));
+            }
+            Self::Journaled(record) => journal.done(&record),
+            Self::Settle(told) => {
+                // A caller that gave up does not wait for its answer.
+                let _ = told.send(Ok(()));
+            }
+        }
+    }
+
+    /// Nobody is left to tell what is in the journal: it is returned.
+    fn failed(self, cause: &Arc<sqlx::Error>) -> Option<Record> {
+        let failed = |what| StoreError { what, cause: cause.clone() };
+        match self {
+            Self::Asked { kind, told, .. } => told(Err(failed(kind.what()))),
+            Self::Journaled(record) => return Some(record),
+            Self::Settle(told) => {
+                let _ = told.send(Err(failed("settle")));
+            }
+        }
+        None
     }
 }
 
 /// Where work is handed in. Clones lead to the same writer.
 #[derive(Clone, Debug)]
-pub(super) struct Group(mpsc::UnboundedSender<Work>);
+pub(super) struct Group {
+    queue: mpsc::UnboundedSender<Work>,
+    journal: Arc<Journal>,
+}
 
 /// Most rows of one commit: what is read meanwhile waits for it.
 const MOST: usize = 256;
+/// Pause before the database is told again what it did not take, unless somebody asks it something.
+const AGAIN: Duration = Duration::from_secs(1);
 
 impl Group {
     /// Starts the writer, which ends with the last handle.
-    pub(super) fn start(line: Line) -> Self {
-        let (group, mut queue) = mpsc::unbounded_channel();
-        tokio::spawn(async move {
-            let mut waiting = Vec::new();
-            loop {
-                if waiting.len() < MOST {
-                    let room = MOST - waiting.len();
-                    let mut more = Vec::new();
-                    if waiting.is_empty() {
-                        queue.recv_many(&mut more, room).await;
-                    } else {
-                        more.extend(std::iter::from_fn(|| queue.try_recv().ok()).take(room));
-                    }
-                    waiting.append(&mut more);
-                }
-                if waiting.is_empty() {
-                    break;
-                }
-                let batch = waiting.drain(..independent(&waiting)).collect();
-                commit(&line, batch).await;
-            }
-        });
-        Self(group)
+    pub(super) fn start(line: Line, journal: Journal) -> Self {
+        let (group, queue) = mpsc::unbounded_channel();
+        let journal = Arc::new(journal);
+        tokio::spawn(write(line, queue, journal.clone()));
+        Self { queue: group, journal }
+    }
+
+    /// Has the session `key` recorded with what is told next. Returns `false` where it is not sure that it will be, see
+    /// [`Journal::write`].
+    pub(super) fn journal(&self, key: &str, row: &str) -> bool {
+        self.journal.write(key, row)
+    }
+
+    /// Whether the database has all that is in the journal.
+    pub(super) fn is_settled(&self) -> bool {
+        self.journal.is_settled()
+    }
+
+    /// Waits until all that was told before is done.
+    ///
+    /// # Errors
+    /// The database does not take it. What is in the journal is told to it again.
+    pub(super) async fn settle(&self) -> Result<(), StoreError> {
+        if self.is_settled() {
+            return Ok(());
+        }
+        let (told, settled) = oneshot::channel();
+        let closed = || StoreError { what: "settle", cause: Arc::new(sqlx::Error::PoolClosed) };
+        self.queue.send(Work::Settle(told)).map_err(|_| closed())?;
+        settled.await.unwrap_or_else(|_| Err(closed()))
     }
 
     /// Does it, together with what else waits. Returns the row that it brought.
@@ -114,10 +177,16 @@ impl Group {
         row: &impl serde::Serialize,
     ) -> Result<Option<SqliteRow>, StoreError> {
         let (answer, answered) = oneshot::channel();
-        self.tell(kind, key, row, |told| {
+        let told = |told| {
             // A caller that gave up does not wait for its answer.
             let _ = answer.send(told);
-        });
+        };
+        match serde_json::to_string(row) {
+            Ok(row) => self.tell(kind, key, row, told),
+            Err(error) => {
+                return Err(StoreError { what: kind.what(), cause: Arc::new(sqlx::Error::Encode(error.into())) });
+            }
+        }
         let closed = StoreError { what: kind.what(), cause: Arc::new(sqlx::Error::PoolClosed) };
         answered.await.unwrap_or(Err(closed))
     }
@@ -128,54 +197,96 @@ impl Group {
         &self,
         kind: Kind,
         key: &str,
-        row: &impl serde::Serialize,
+        row: String,
         told: impl FnOnce(Result<Option<SqliteRow>, StoreError>) + Send + 'static,
     ) {
-        let (key, told) = (key.to_owned(), Box::new(told));
-        match serde_json::to_string(row) {
-            Ok(row) => {
-                if let Err(unsent) = self.0.send(Work { kind, key, row, told }) {
-                    unsent.0.failed(Arc::new(sqlx::Error::PoolClosed));
-                }
-            }
-            Err(error) => {
-                let row = String::new();
-                Work { kind, key, row, told }.failed(Arc::new(sqlx::Error::Encode(error.into())));
-            }
+        let work = Work::Asked { kind, key: key.to_owned(), row, told: Box::new(told) };
+        if let Err(unsent) = self.queue.send(work) {
+            unsent.0.failed(&Arc::new(sqlx::Error::PoolClosed));
         }
     }
 }
 
-/// How many, from the first on, may be done in any order: no two write the same.
+async fn write(line: Line, mut queue: mpsc::UnboundedReceiver<Work>, journal: Arc<Journal>) {
+    let mut waiting: Vec<Work> = Vec::new();
+    // What the database did not take, though its clients are in.
+    let mut owed: Vec<Work> = Vec::new();
+    loop {
+        let room = MOST.saturating_sub(waiting.len());
+        let mut more = Vec::new();
+        if waiting.is_empty() {
+            tokio::select! {
+                count = queue.recv_many(&mut more, room) => {
+                    if count == 0 {
+                        break;
+                    }
+                }
+                () = sleep(AGAIN), if !owed.is_empty() => {}
+            }
+        } else {
+            more.extend(std::iter::from_fn(|| queue.try_recv().ok()).take(room));
+        }
+        // What is told of a session is told after its line was written, and is to be done after it.
+        waiting.extend(journal.take().into_iter().map(Work::Journaled));
+        waiting.append(&mut more);
+        drop(waiting.splice(..0, owed.drain(..)));
+        let batch = waiting.drain(..independent(&waiting)).collect();
+        let left = commit(&line, batch, &journal).await;
+        owed.extend(left.into_iter().map(Work::Journaled));
+    }
+}
+
+/// How many, from the first on, may be done in the order of their kinds: no two write the same, unless the later one's
+/// kind is a later one.
 fn independent(waiting: &[Work]) -> usize {
-    let mut written = HashSet::new();
+    let mut written = HashMap::new();
     for (at, work) in waiting.iter().enumerate() {
-        if !work.kind.reads() && !written.insert(&work.key) {
+        let Some((kind, key, _)) = work.part() else { continue };
+        if !kind.reads() && written.insert(key, kind).is_some_and(|before| before >= kind) {
             return at;
         }
     }
     waiting.len()
 }
 
-async fn commit(line: &Line, batch: Vec<Work>) {
+/// Returns what is in the journal and was not taken.
+async fn commit(line: &Line, batch: Vec<Work>, journal: &Journal) -> Vec<Record> {
     let parameters = Kind::ALL.map(|kind| parameter(&batch, kind));
-    match run(line, parameters).await {
+    let done = if parameters.iter().all(Option::is_none) {
+        Ok(Rows::new())
+    } else {
+        let done = run(line, parameters).await;
+        journal.doubt(done.as_ref().is_err_and(|error| !is_of_a_row(error)));
+        done
+    };
+    match done {
         Ok(mut rows) => {
-            for Work { kind, key, told, .. } in batch {
-                told(Ok(rows.get_mut(&(kind as i64, key)).and_then(Vec::pop)));
-            }
+            batch.into_iter().for_each(|work| work.done(&mut rows, journal));
+            Vec::new()
         }
-        Err(error) if batch.len() > 1 && is_of_a_row(&error) => {
+        Err(error) if is_of_a_row(&error) && batch.len() > 1 => {
             // Nothing of it was written. One row's failure is not another's.
+            let mut left = Vec::new();
             for work in batch {
-                Box::pin(commit(line, vec![work])).await;
+                left.append(&mut Box::pin(commit(line, vec![work], journal)).await);
             }
+            left
         }
         Err(error) => {
+            let is_of_a_row = is_of_a_row(&error);
             let error = Arc::new(error);
-            for work in batch {
-                work.failed(error.clone());
+            let left: Vec<_> = batch.into_iter().filter_map(|work| work.failed(&error)).collect();
+            if !is_of_a_row {
+                if !left.is_empty() {
+                    warn!(sessions = left.len(), %error, "begins of sessions not recorded, to be tried again");
+                }
+                return left;
             }
+            for record in left {
+                error!(session_id = record.key, %error, "begin of a session not recorded");
+                journal.done(&record);
+            }
+            Vec::new()
         }
     }
 }
@@ -187,6 +298,16 @@ fn is_of_a_row(error: &sqlx::Error) -> bool {
     // code itself (https://sqlite.org/rescode.html).
     let code = error.as_database_error().and_then(|error| error.code()?.parse::<u32>().ok());
     code.is_some_and(|code| matches!(code & 0xff, 1 | 18 | 19 | 20))
+}
+
+/// Tells the database what the journal of a daemon before this one says.
+pub(super) async fn record(line: &Line, begins: &[Begin]) -> Result<(), sqlx::Error> {
+    let rows = begins.iter().map(serde_json::to_string).collect::<Result<Vec<_>, _>>();
+    let rows = rows.map_err(|error| sqlx::Error::Encode(error.into()))?;
+    if let Some(rows) = array(rows.iter().map(String::as_str)) {
+        run(line, Kind::ALL.map(|kind| (kind == Kind::RecordSession).then(|| rows.clone()))).await?;
+    }
+    Ok(())
 }
 
 /// The rows that came back, by kind and key.
@@ -228,15 +349,16 @@ async fn run(line: &Line, parameters: [Option<String>; Kind::ALL.len()]) -> Resu
 
 /// The rows of a kind, if there are any.
 fn parameter(batch: &[Work], kind: Kind) -> Option<String> {
-    let mut rows = batch.iter().filter(|work| work.kind == kind).map(|work| work.row.as_str()).peekable();
-    rows.peek()?;
-    let mut array = String::from("[");
-    for (at, row) in rows.enumerate() {
-        if at > 0 {
-            array.push(',');
-        }
-        array.push_str(row);
+    let rows = batch.iter().filter_map(Work::part).filter(|part| part.0 == kind).map(|part| part.2);
+    array(rows)
+}
+
+/// JSON values, as an array of them; `None` if there are none.
+fn array<'a>(values: impl Iterator<Item = &'a str>) -> Option<String> {
+    let mut array = String::new();
+    for value in values {
+        array.push(if array.is_empty() { '[' } else { ',' });
+        array.push_str(value);
     }
-    array.push(']');
-    Some(array)
+    (!array.is_empty()).then(|| array + "]")
 }

@@ -5,6 +5,7 @@ mod broker;
 mod connection;
 mod group;
 mod instance;
+mod journal;
 mod session;
 #[cfg(test)]
 mod tests;
@@ -23,6 +24,7 @@ use sqlx::sqlite::{
 
 use connection::Line;
 use group::Group;
+use journal::Journal;
 
 pub use broker::{BrokerRow, LastSession, Rest, TicketRow};
 pub use instance::{Imported, InstanceRow};
@@ -103,7 +105,11 @@ impl Store {
         let migrated = sqlx::migrate!().run(&mut *turn).await;
         migrated.map_err(|error| failed("bring the schema up to date")(error.into()))?;
         drop(turn);
-        Ok(Self { group: Group::start(line.clone()), line })
+        let journal = Journal::open(path).map_err(|error| failed("open the journal")(error.into()));
+        let (journal, begins) = journal?;
+        group::record(&line, &begins).await.map_err(failed("record what the journal has"))?;
+        journal.clear();
+        Ok(Self { group: Group::start(line.clone(), journal), line })
     }
 
     /// Whether it can be read.
@@ -113,7 +119,14 @@ impl Store {
 
     /// Writes what is pending and lets go of the file.
     pub async fn close(&self) {
+        self.settle().await;
         self.line.close().await;
+    }
+
+    /// Has recorded what is in the journal only. Where the database does not take it now, it is told again.
+    pub async fn settle(&self) {
+        // What it said is in the log.
+        let _ = self.group.settle().await;
     }
 
     async fn run(&self, query: Statement<'_>) -> Result<SqliteQueryResult, sqlx::Error> {

@@ -10,6 +10,7 @@ use crate::broker::session::Session;
 use crate::broker::ticket::hex;
 
 use super::group::Kind;
+use super::journal::Begin;
 use super::{Store, StoreError, WallTime, failed};
 
 /// A session, as it is recorded.
@@ -44,21 +45,28 @@ pub(super) const KILLED: &str = "killed";
 /// The daemon ended before it.
 const LOST: &str = "gateway_lost";
 
-/// Rows of session id, hash of the ticket, broker id, instance id, protocol, client, and time. Returns the ids
-/// of those that begin.
-pub(super) const BEGIN: &str = "UPDATE ticket SET session_id = value->>0 FROM json_each($4) \
+/// Rows of a [`Begin`] each, whose client is in already. Can be repeated.
+pub(super) const RECORD: &str = "UPDATE ticket SET session_id = value->>0 FROM json_each($4) \
+    WHERE hash = value->>1 AND session_id IS NULL; \
+    INSERT INTO session (session_id, broker_id, instance_id, graphics_protocol, client, connections, up_bytes, \
+    down_bytes, started_at) \
+    SELECT value->>0, value->>2, value->>3, value->>4, value->>5, 1, 0, 0, value->>6 FROM json_each($4) WHERE TRUE \
+    ON CONFLICT (session_id) DO NOTHING;";
+
+/// Rows of a [`Begin`] each. Returns the ids of those that begin.
+pub(super) const BEGIN: &str = "UPDATE ticket SET session_id = value->>0 FROM json_each($5) \
     WHERE hash = value->>1 AND (session_id IS NULL OR session_id = value->>0); \
     INSERT INTO session (session_id, broker_id, instance_id, graphics_protocol, client, connections, up_bytes, \
     down_bytes, started_at) \
-    SELECT value->>0, value->>2, value->>3, value->>4, value->>5, 1, 0, 0, value->>6 FROM json_each($4) \
+    SELECT value->>0, value->>2, value->>3, value->>4, value->>5, 1, 0, 0, value->>6 FROM json_each($5) \
     WHERE value->>1 IS NULL OR EXISTS (SELECT 1 FROM ticket WHERE hash = value->>1 AND session_id = value->>0) \
     ON CONFLICT (session_id) DO UPDATE SET connections = session.connections + 1, ended_at = NULL, \
-    end_reason = NULL WHERE session.end_reason IS DISTINCT FROM 'killed' RETURNING 3, session_id;";
+    end_reason = NULL WHERE session.end_reason IS DISTINCT FROM 'killed' RETURNING 4, session_id;";
 
 /// Rows of session id, bytes up and down, time of the end if it is one, and its reason. A kill stays one.
 pub(super) const END: &str = "UPDATE session SET up_bytes = value->>1, down_bytes = value->>2, \
     ended_at = value->>3, end_reason = CASE WHEN end_reason = 'killed' THEN end_reason ELSE value->>4 END \
-    FROM json_each($5) WHERE session_id = value->>0;";
+    FROM json_each($6) WHERE session_id = value->>0;";
 
 fn read(row: &SqliteRow) -> Result<SessionRow, sqlx::Error> {
     let ended_at: Option<i64> = row.try_get("ended_at")?;
@@ -81,7 +89,8 @@ impl Store {
     /// Records that a connection comes into a session, and binds the ticket to it. Returns `false`, and
     /// records nothing, if the ticket was used by another session, or the session was killed; `None` if the
     /// store is closed. What it returns goes through `told` at once: it is a value of the caller's, which is
-    /// dropped where nobody waits for it any more.
+    /// dropped where nobody waits for it any more. Of a session that begins with a ticket that the caller has found to
+    /// be good, the journal is enough.
     ///
     /// # Errors
     /// What `told` gets, see [`StoreError`]; nothing is recorded then.
@@ -91,20 +100,25 @@ impl Store {
         hash: Option<&[u8; 32]>,
         told: impl FnOnce(Result<bool, StoreError>) -> T + Send + 'static,
     ) -> impl Future<Output = Option<T>> + Send + 'static {
-        let values = (
-            &session.id,
+        let begin = Begin(
+            session.id.clone(),
             hash.map(|hash| hex(hash)),
-            &session.broker_id,
-            &session.instance_id,
-            session.protocol.name(),
-            session.client,
+            session.broker_id.clone(),
+            session.instance_id.clone(),
+            session.protocol.name().to_owned(),
+            session.client.to_string(),
             WallTime::now().0,
         );
+        let row = serde_json::to_string(&begin).expect("texts and a number");
         let (answer, answered) = oneshot::channel();
-        self.group.tell(Kind::BeginSession, &session.id, &values, move |begun| {
-            // Sent or not, the value is dropped if nobody takes it.
-            let _ = answer.send(told(begun.map(|row| row.is_some())));
-        });
+        if session.is_told_first() && self.group.journal(&session.id, &row) {
+            let _ = answer.send(told(Ok(true)));
+        } else {
+            self.group.tell(Kind::BeginSession, &session.id, row, move |begun| {
+                // Sent or not, the value is dropped if nobody takes it.
+                let _ = answer.send(told(begun.map(|row| row.is_some())));
+            });
+        }
         async { answered.await.ok() }
     }
 
@@ -114,6 +128,7 @@ impl Store {
     /// # Errors
     /// See [`StoreError`].
     pub async fn kill_session(&self, id: &str) -> Result<(), StoreError> {
+        self.settle().await;
         let kill = sqlx::query("UPDATE session SET end_reason = $2 WHERE session_id = $1");
         self.run(kill.bind(id).bind(KILLED)).await.map_err(failed("kill session"))?;
         Ok(())
@@ -140,6 +155,7 @@ impl Store {
     /// See [`StoreError`].
     pub async fn take_session_back(&self, session: &Session) -> Result<(), StoreError> {
         const WHAT: &str = "take session back";
+        self.group.settle().await?;
         let mut write = self.write().await.map_err(failed(WHAT))?;
         let forget = sqlx::query("DELETE FROM session WHERE session_id = $1 AND connections = 1");
         let forgotten = forget.bind(&session.id).execute(&mut *write).await.map_err(failed(WHAT))?;
@@ -169,6 +185,7 @@ impl Store {
     /// # Errors
     /// See [`StoreError`].
     pub async fn session(&self, id: &str) -> Result<Option<SessionRow>, StoreError> {
+        self.settle().await;
         let row = self.row(sqlx::query("SELECT * FROM session WHERE session_id = $1").bind(id)).await;
         row.and_then(|row| row.as_ref().map(read).transpose()).map_err(failed("read session"))
     }
@@ -185,6 +202,7 @@ impl Store {
         limit: u32,
         live: Option<bool>,
     ) -> Result<Vec<SessionRow>, StoreError> {
+        self.settle().await;
         let query = match live {
             None => "SELECT * FROM session WHERE session_id > $1 ORDER BY session_id LIMIT $2",
             Some(true) => {

@@ -30,8 +30,15 @@ fn row(id: &str) -> BrokerRow {
     }
 }
 
-async fn begin(store: &Store, session: &Session, hash: Option<&[u8; 32]>) -> Result<bool, StoreError> {
+/// Begins it as the relay does, that has judged the ticket.
+async fn come(store: &Store, session: &Session, hash: Option<&[u8; 32]>) -> Result<bool, StoreError> {
     store.begin_session(session, hash, |begun| begun).await.expect("the store is open")
+}
+
+/// The database judges.
+async fn begin(store: &Store, session: &Session, hash: Option<&[u8; 32]>) -> Result<bool, StoreError> {
+    session.is_told_first();
+    come(store, session, hash).await
 }
 
 fn session(id: &str) -> Arc<Session> {
@@ -112,6 +119,73 @@ async fn a_ticket_is_of_one_session_also_after_a_restart() {
     );
 }
 
+/// The volumes of the journal, as they are.
+fn volumes(folder: &Path) -> [(std::path::PathBuf, Vec<u8>); 2] {
+    ["store.db-begun-0", "store.db-begun-1"].map(|name| {
+        let path = folder.join(name);
+        let text = std::fs::read(&path).expect("a volume");
+        (path, text)
+    })
+}
+
+#[tokio::test]
+async fn what_only_the_journal_has_is_recorded_by_the_next_daemon() {
+    let (folder, store) = store().await;
+    store.add_broker(&row("b-1"), &TICKET).await.expect("adds");
+    assert!(come(&store, &session("s-1"), Some(&TICKET)).await.expect("begins"));
+    let died = tempfile::tempdir().expect("a folder");
+    for file in std::fs::read_dir(folder.path()).expect("lists").map(|file| file.expect("a file").path()) {
+        std::fs::copy(&file, died.path().join(file.file_name().expect("a name"))).expect("copies");
+    }
+    assert!(volumes(died.path()).iter().any(|(_, text)| !text.is_empty()));
+    let next = Store::open(&died.path().join("store.db")).await.expect("opens");
+    assert_eq!(volumes(died.path()).map(|(_, text)| text.len()), [0; 2]);
+    let ticket = next.tickets("b-1").await.expect("answers").remove(0);
+    assert_eq!(ticket.session.map(|session| session.id).as_deref(), Some("s-1"));
+    assert_eq!(
+        next.sessions("", 10, Some(true)).await.expect("answers"),
+        store.sessions("", 10, Some(true)).await.expect("answers"),
+    );
+}
+
+#[tokio::test]
+async fn what_the_journal_still_has_is_not_recorded_again() {
+    let (folder, store) = store().await;
+    store.add_broker(&row("b-1"), &TICKET).await.expect("adds");
+    let session = session("s-1");
+    assert!(come(&store, &session, Some(&TICKET)).await.expect("begins"));
+    let before = volumes(folder.path());
+    session.connections.store(1, std::sync::atomic::Ordering::Relaxed);
+    store.end_session(&session, "client_closed").await.expect("ends");
+    let ended = store.session("s-1").await.expect("answers");
+    store.close().await;
+    assert_eq!(volumes(folder.path()).map(|(_, text)| text.len()), [0; 2]);
+    for (path, text) in before {
+        std::fs::write(path, text).expect("writes");
+    }
+    let store = Store::open(&folder.path().join("store.db")).await.expect("opens again");
+    assert!(ended.is_some());
+    assert_eq!(store.session("s-1").await.expect("answers"), ended);
+}
+
+/// A database that is locked takes nothing; who is in the journal is in, and who comes then has to wait for it.
+#[tokio::test]
+async fn what_the_database_did_not_take_is_told_to_it_again() {
+    let (folder, store) = store().await;
+    let mut other = store.line.options().clone().connect().await.expect("connects");
+    sqlx::query("BEGIN IMMEDIATE").execute(&mut other).await.expect("locks");
+    assert!(come(&store, &session("s-1"), None).await.expect("is in the journal"));
+    come(&store, &session("s-2"), None).await.expect("is in the journal, too");
+    store.end_session(&session("s-1"), "client_closed").await.expect_err("is locked");
+    come(&store, &session("s-3"), None).await.expect_err("the database is asked");
+    assert!(volumes(folder.path()).iter().any(|(_, text)| !text.is_empty()));
+    sqlx::query("ROLLBACK").execute(&mut other).await.expect("unlocks");
+    let rows = store.sessions("", 10, Some(true)).await.expect("answers");
+    assert_eq!(rows.iter().map(|row| row.session_id.as_str()).collect::<Vec<_>>(), ["s-1", "s-2"]);
+    assert!(come(&store, &session("s-3"), None).await.expect("begins"));
+    assert!(!store.group.is_settled(), "it is in the journal");
+}
+
 #[tokio::test]
 async fn a_killed_session_stays_killed() {
     let (_folder, store) = store().await;
@@ -174,7 +248,7 @@ async fn what_was_taken_back_never_was() {
     let (_folder, store) = store().await;
     store.add_broker(&row("b-1"), &TICKET).await.expect("adds");
     let first = session("s-1");
-    assert!(begin(&store, &first, Some(&TICKET)).await.expect("begins"));
+    assert!(come(&store, &first, Some(&TICKET)).await.expect("begins"));
     for _ in 0..2 {
         store.take_session_back(&first).await.expect("is taken back");
         assert!(store.session("s-1").await.expect("answers").is_none());
@@ -261,7 +335,7 @@ async fn what_one_session_does_at_once_keeps_its_order() {
     let sessions: Vec<_> = (0..50).map(|number| session(&format!("s-{number}"))).collect();
     let steps = sessions.iter().map(|session| async {
         let steps = tokio::join!(
-            begin(&store, session, None),
+            come(&store, session, None),
             store.end_session(session, "client_gone"),
             begin(&store, session, None),
         );
