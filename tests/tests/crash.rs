@@ -45,7 +45,8 @@ struct Scene<'a> {
 
 impl Scene<'_> {
     fn start(&self) -> (Gateway, Eye) {
-        let gateway = Gateway::start(self.folder, self.backend, &[]);
+        // A client is of the same thread each time.
+        let gateway = Gateway::start(self.folder, self.backend, &["cores = 1"]);
         gateway.add_instance("i-1", self.console);
         let eye = Eye::new(&gateway, self.folder);
         (gateway, eye)
@@ -179,18 +180,26 @@ struct Entering {
     came_in: bool,
 }
 
+impl Entering {
+    fn is_stored(&self, eye: &mut Eye) -> bool {
+        eye.session_of_ticket(&Sha256::digest(self.broker.token.as_bytes()).into()).is_some()
+    }
+}
+
 impl Act for Entering {
     fn prepare(gateway: &Gateway) -> Self {
         Self { broker: opens(gateway, 600), came_in: false }
     }
 
-    fn act(&mut self, _: &Gateway, _: &mut Eye) {
+    fn act(&mut self, gateway: &Gateway, eye: &mut Eye) {
         self.came_in = upgrades(self.broker.endpoint, Some(&self.broker.token), CLIENT);
+        wait_for("the session to be in the database", || {
+            (!self.came_in || !gateway.lives() || self.is_stored(eye)).then_some(())
+        });
     }
 
     fn check(self, _: &Gateway, eye: &mut Eye) {
-        let hash: [u8; 32] = Sha256::digest(self.broker.token.as_bytes()).into();
-        let used = eye.session_of_ticket(&hash).is_some();
+        let used = self.is_stored(eye);
         assert!(used || !self.came_in, "a used ticket is fresh again");
         if used {
             is_used_for_others(&self.broker);

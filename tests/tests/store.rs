@@ -11,6 +11,7 @@ use portcullis_tests::eye::Eye;
 use portcullis_tests::gateway::{ADDRESS, Gateway};
 use portcullis_tests::namespace::in_namespace;
 use portcullis_tests::process::Guarded;
+use portcullis_tests::state::rows;
 use portcullis_tests::strace::Tracer;
 use portcullis_tests::target::Target;
 use portcullis_tests::websocket::{closed, connect_from, echoes, open, open_on};
@@ -159,10 +160,15 @@ fn a_record_that_comes_too_late_is_taken_back() {
         }
     });
     echoes(&mut session, b"hello");
-    let (_, sessions) = gateway.api().get("/v1/sessions");
-    let items = sessions["items"].as_array().expect("a list");
-    assert_eq!(items.len(), 1, "{sessions}");
-    assert_eq!((&items[0]["connections"], &items[0]["state"]), (&json!(1), &json!("live")));
+    let item = wait_for("the one session", || {
+        let (_, sessions) = gateway.api().get("/v1/sessions");
+        let [item] = sessions["items"].as_array().expect("a list").as_slice() else { return None };
+        Some(item.clone())
+    });
+    assert_eq!((&item["connections"], &item["state"]), (&json!(1), &json!("live")));
+    // Its ticket is its own, whatever was taken back when.
+    let tickets = &rows(&folder.path().join("state/store.db"))["ticket"];
+    assert!(tickets[0].contains(item["session_id"].as_str().expect("an id")), "{tickets:?}");
     // And nobody hears of another one.
     let audit = wait_for("the session in the log", || {
         let audit = std::fs::read_to_string(folder.path().join("state/audit.log")).expect("a log");

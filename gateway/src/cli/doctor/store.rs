@@ -45,7 +45,8 @@ fn not_writable(there: &Path) -> Option<String> {
     if !there.is_dir() {
         return Some(format!("{} is no folder", there.display()));
     }
-    let files = ["store.db", "store.db-begun-0", "store.db-begun-1", "api.key", "lock"].map(|name| there.join(name));
+    let files =
+        ["store.db", "store.db-begun-0", "store.db-begun-1", "api.key", "lock"].map(|name| there.join(name));
     let mut paths = std::iter::once(there.to_owned()).chain(files.into_iter().filter(|file| file.exists()));
     paths.find_map(|path| {
         let folder = if path.is_dir() { AccessFlags::X_OK } else { AccessFlags::empty() };

@@ -184,7 +184,10 @@ impl Group {
         match serde_json::to_string(row) {
             Ok(row) => self.tell(kind, key, row, told),
             Err(error) => {
-                return Err(StoreError { what: kind.what(), cause: Arc::new(sqlx::Error::Encode(error.into())) });
+                return Err(StoreError {
+                    what: kind.what(),
+                    cause: Arc::new(sqlx::Error::Encode(error.into())),
+                });
             }
         }
         let closed = StoreError { what: kind.what(), cause: Arc::new(sqlx::Error::PoolClosed) };

@@ -241,7 +241,8 @@ mod tests {
         let store = folder.path().join("store.db");
         let whole = serde_json::to_string(&begin(1)).expect("JSON");
         for len in 1..whole.len() {
-            std::fs::write(beside(&store, "-begun-1"), format!("{whole}\n{}", &whole[..len])).expect("writes");
+            std::fs::write(beside(&store, "-begun-1"), format!("{whole}\n{}", &whole[..len]))
+                .expect("writes");
             assert_eq!(reopened(&store), [begin(1)]);
         }
     }

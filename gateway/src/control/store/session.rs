@@ -45,9 +45,10 @@ pub(super) const KILLED: &str = "killed";
 /// The daemon ended before it.
 const LOST: &str = "gateway_lost";
 
-/// Rows of a [`Begin`] each, whose client is in already. Can be repeated.
+/// Rows of a [`Begin`] each, whose client is in already: its ticket is its own, also where the record of another that
+/// did not come in is not taken back yet. Can be repeated.
 pub(super) const RECORD: &str = "UPDATE ticket SET session_id = value->>0 FROM json_each($4) \
-    WHERE hash = value->>1 AND session_id IS NULL; \
+    WHERE hash = value->>1; \
     INSERT INTO session (session_id, broker_id, instance_id, graphics_protocol, client, connections, up_bytes, \
     down_bytes, started_at) \
     SELECT value->>0, value->>2, value->>3, value->>4, value->>5, 1, 0, 0, value->>6 FROM json_each($4) WHERE TRUE \

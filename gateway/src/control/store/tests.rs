@@ -265,6 +265,19 @@ async fn what_was_taken_back_never_was() {
 }
 
 #[tokio::test]
+async fn a_ticket_is_of_who_is_in_also_before_another_is_taken_back() {
+    let (_folder, store) = store().await;
+    store.add_broker(&row("b-1"), &TICKET).await.expect("adds");
+    let gone = session("s-1");
+    assert!(begin(&store, &gone, Some(&TICKET)).await.expect("begins"));
+    assert!(come(&store, &session("s-2"), Some(&TICKET)).await.expect("begins"));
+    store.settle().await;
+    store.take_session_back(&gone).await.expect("is taken back");
+    let ticket = store.tickets("b-1").await.expect("answers").remove(0);
+    assert_eq!(ticket.session.map(|session| session.id).as_deref(), Some("s-2"));
+}
+
+#[tokio::test]
 async fn what_is_old_or_too_much_is_forgotten() {
     let (_folder, store) = store().await;
     for number in 0..5 {
