@@ -144,10 +144,34 @@ impl Group {
         Self { queue: group, journal }
     }
 
-    /// Has the session `key` recorded with what is told next. Returns `false` where it is not sure that it will be, see
-    /// [`Journal::write`].
-    pub(super) fn journal(&self, key: &str, row: &str) -> bool {
-        self.journal.write(key, row)
+    /// Has the session `key` recorded: by the journal, and the database hears of it with what it is told next; by the
+    /// database itself where the journal is not sure, or it is not the `first` connection, which comes behind the
+    /// first then. `told` as in [`Self::tell`], and `true` if it begins.
+    pub(super) fn begin(
+        &self,
+        key: String,
+        row: String,
+        first: bool,
+        told: impl FnOnce(Result<bool, StoreError>) + Send + 'static,
+    ) {
+        // Without a handle on the journal, which is not to hold itself.
+        let queue = self.queue.clone();
+        let answered = move |written| match written {
+            Ok(()) => told(Ok(true)),
+            Err((key, row)) => {
+                tell(&queue, Kind::BeginSession, key, row, |begun| told(begun.map(|row| row.is_some())));
+            }
+        };
+        if first {
+            self.journal.write((key, row), answered);
+        } else {
+            self.journal.pass((key, row), answered);
+        }
+    }
+
+    /// Ends the journal. May wait for the disk.
+    pub(super) fn close(&self) {
+        self.journal.close();
     }
 
     /// Whether the database has all that is in the journal.
@@ -203,10 +227,19 @@ impl Group {
         row: String,
         told: impl FnOnce(Result<Option<SqliteRow>, StoreError>) + Send + 'static,
     ) {
-        let work = Work::Asked { kind, key: key.to_owned(), row, told: Box::new(told) };
-        if let Err(unsent) = self.queue.send(work) {
-            unsent.0.failed(&Arc::new(sqlx::Error::PoolClosed));
-        }
+        tell(&self.queue, kind, key.to_owned(), row, told);
+    }
+}
+
+fn tell(
+    queue: &mpsc::UnboundedSender<Work>,
+    kind: Kind,
+    key: String,
+    row: String,
+    told: impl FnOnce(Result<Option<SqliteRow>, StoreError>) + Send + 'static,
+) {
+    if let Err(unsent) = queue.send(Work::Asked { kind, key, row, told: Box::new(told) }) {
+        unsent.0.failed(&Arc::new(sqlx::Error::PoolClosed));
     }
 }
 
@@ -258,8 +291,14 @@ async fn commit(line: &Line, batch: Vec<Work>, journal: &Journal) -> Vec<Record>
     let done = if parameters.iter().all(Option::is_none) {
         Ok(Rows::new())
     } else {
+        let writes = Kind::ALL.iter().zip(&parameters).any(|(kind, rows)| !kind.reads() && rows.is_some());
         let done = run(line, parameters).await;
-        journal.doubt(done.as_ref().is_err_and(|error| !is_of_a_row(error)));
+        match &done {
+            Err(error) if !is_of_a_row(error) => journal.doubt(true),
+            // Who can be read may still not be written.
+            _ if writes => journal.doubt(false),
+            _ => {}
+        }
         done
     };
     match done {

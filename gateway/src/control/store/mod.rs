@@ -24,7 +24,7 @@ use sqlx::sqlite::{
 
 use connection::Line;
 use group::Group;
-use journal::Journal;
+use journal::Volumes;
 
 pub use broker::{BrokerRow, LastSession, Rest, TicketRow};
 pub use instance::{Imported, InstanceRow};
@@ -105,10 +105,10 @@ impl Store {
         let migrated = sqlx::migrate!().run(&mut *turn).await;
         migrated.map_err(|error| failed("bring the schema up to date")(error.into()))?;
         drop(turn);
-        let journal = Journal::open(path).map_err(|error| failed("open the journal")(error.into()));
-        let (journal, begins) = journal?;
+        let in_journal = |error: std::io::Error| failed("open the journal")(error.into());
+        let (volumes, begins) = Volumes::open(path).map_err(in_journal)?;
         group::record(&line, &begins).await.map_err(failed("record what the journal has"))?;
-        journal.clear();
+        let journal = volumes.start().map_err(in_journal)?;
         Ok(Self { group: Group::start(line.clone(), journal), line })
     }
 
@@ -120,6 +120,9 @@ impl Store {
     /// Writes what is pending and lets go of the file.
     pub async fn close(&self) {
         self.settle().await;
+        let group = self.group.clone();
+        // A panic there was reported by its hook.
+        let _ = tokio::task::spawn_blocking(move || group.close()).await;
         self.line.close().await;
     }
 

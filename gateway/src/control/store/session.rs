@@ -112,13 +112,16 @@ impl Store {
         );
         let row = serde_json::to_string(&begin).expect("texts and a number");
         let (answer, answered) = oneshot::channel();
-        if session.is_told_first() && self.group.journal(&session.id, &row) {
-            let _ = answer.send(told(Ok(true)));
+        let told = move |begun| {
+            // Sent or not, the value is dropped if nobody takes it.
+            let _ = answer.send(told(begun));
+        };
+        let first = session.is_told_first();
+        if first || !session.is_recorded() {
+            self.group.begin(session.id.clone(), row, first, told);
         } else {
-            self.group.tell(Kind::BeginSession, &session.id, row, move |begun| {
-                // Sent or not, the value is dropped if nobody takes it.
-                let _ = answer.send(told(begun.map(|row| row.is_some())));
-            });
+            let told = |begun: Result<Option<SqliteRow>, _>| told(begun.map(|row| row.is_some()));
+            self.group.tell(Kind::BeginSession, &session.id, row, told);
         }
         async { answered.await.ok() }
     }
