@@ -39,6 +39,29 @@ impl Tracer {
         Self::start(tid, &["-o", file, "-e", &format!("trace={call}"), "-e", &fault])
     }
 
+    /// Changes the first four bytes of what the thread `tid` hands to its `nth` call (from 1) of `call`, whose second
+    /// argument is the buffer. The calls are written down.
+    ///
+    /// # Panics
+    /// The thread cannot be traced.
+    pub fn poke(tid: u32, call: &str, nth: usize, file: &Path) -> Self {
+        Self::once(tid, call, &format!("poke_enter=@arg2=5a5a5a5a:when={nth}"), file)
+    }
+
+    /// Lets the `nth` call (from 1) of `call` of the thread `tid` do nothing, and succeed. The calls are written down.
+    ///
+    /// # Panics
+    /// The thread cannot be traced.
+    pub fn skip(tid: u32, call: &str, nth: usize, file: &Path) -> Self {
+        Self::once(tid, call, &format!("retval=0:when={nth}"), file)
+    }
+
+    fn once(tid: u32, call: &str, fault: &str, file: &Path) -> Self {
+        let fault = format!("inject={call}:{fault}");
+        let file = file.to_str().expect("a path");
+        Self::start(tid, &["-o", file, "-e", &format!("trace={call}"), "-e", &fault])
+    }
+
     /// Lets all of `calls` fail with `error` (`ENOSPC` for one), in all threads of the process.
     ///
     /// # Panics
