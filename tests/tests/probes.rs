@@ -114,9 +114,9 @@ fn segment(source: Ipv4Addr, to: SocketAddrV4, from: u16, flags: u8) -> [u8; 20]
     segment
 }
 
-/// A difference below this is nothing that a network lets anybody see. A slot that is found is read, which takes a tenth
-/// of it; between two namespaces on a quiet machine even that tells.
-const TELLING: Duration = Duration::from_micros(1);
+/// A difference below this is nothing that a network lets anybody see. A slot that is found is read, which takes a
+/// third of it; between two namespaces on a quiet machine even that tells.
+const TELLING: Duration = Duration::from_nanos(250);
 
 /// The upper of the two in the middle.
 fn median(times: &[Duration]) -> Duration {

@@ -179,8 +179,8 @@ impl Session {
         lock(&self.presence).recorded
     }
 
-    /// Whether nobody has asked this before: the store hears of it for the first time.
-    pub fn is_told_first(&self) -> bool {
+    /// Notes that the store is told of it. Returns whether that is the first time.
+    pub fn tell_once(&self) -> bool {
         !self.told.swap(true, Ordering::Relaxed)
     }
 

@@ -76,9 +76,7 @@ impl Outbox {
         *self = Self::Empty;
         Poll::Ready(Ok(()))
     }
-}
 
-impl Outbox {
     /// Writes as [`Self::poll_flush`] what the end of the stream follows right behind: both leave in one segment, where
     /// the connection below is the client's.
     ///

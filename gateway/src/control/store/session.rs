@@ -116,7 +116,7 @@ impl Store {
             // Sent or not, the value is dropped if nobody takes it.
             let _ = answer.send(told(begun));
         };
-        let first = session.is_told_first();
+        let first = session.tell_once();
         if first || !session.is_recorded() {
             self.group.begin(session.id.clone(), row, first, told);
         } else {

@@ -37,7 +37,7 @@ async fn come(store: &Store, session: &Session, hash: Option<&[u8; 32]>) -> Resu
 
 /// The database judges.
 async fn begin(store: &Store, session: &Session, hash: Option<&[u8; 32]>) -> Result<bool, StoreError> {
-    session.is_told_first();
+    session.tell_once();
     come(store, session, hash).await
 }
 
