@@ -63,9 +63,9 @@ enum Note {
 type Notes = VecDeque<(Arc<Session>, Note)>;
 
 /// So many notes are told and recorded together at most.
-const TOGETHER: usize = 256;
+const TOGETHER: usize = 512;
 /// Nobody waits for notes: what comes within this is told and recorded together.
-const GATHER: Duration = Duration::from_millis(20);
+const GATHER: Duration = Duration::from_millis(50);
 
 /// Tells and records what was noted, in its order. As long as the store takes nothing no session begins, so
 /// that no more wait than sessions ran.

@@ -1,6 +1,7 @@
 //! Group commit: what comes while a commit runs is committed together, by one statement of each kind, in one
 //! question to the connection. Each caller has its own answer, after the commit; what is in the journal goes along.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -130,8 +131,8 @@ pub(super) struct Group {
     journal: Arc<Journal>,
 }
 
-/// Most rows of one commit: what is read meanwhile waits for it.
-const MOST: usize = 256;
+/// Most rows of one commit that somebody waits for: what is read meanwhile waits for it.
+const MOST: usize = 512;
 /// Pause before the database is told again what it did not take, unless somebody asks it something.
 const AGAIN: Duration = Duration::from_secs(1);
 
@@ -287,7 +288,7 @@ fn independent(waiting: &[Work]) -> usize {
 
 /// Returns what is in the journal and was not taken.
 async fn commit(line: &Line, batch: Vec<Work>, journal: &Journal) -> Vec<Record> {
-    let parameters = Kind::ALL.map(|kind| parameter(&batch, kind));
+    let parameters = parameters(&batch);
     let done = if parameters.iter().all(Option::is_none) {
         Ok(Rows::new())
     } else {
@@ -389,10 +390,27 @@ async fn run(line: &Line, parameters: [Option<String>; Kind::ALL.len()]) -> Resu
     Ok(rows)
 }
 
-/// The rows of a kind, if there are any.
-fn parameter(batch: &[Work], kind: Kind) -> Option<String> {
-    let rows = batch.iter().filter_map(Work::part).filter(|part| part.0 == kind).map(|part| part.2);
-    array(rows)
+/// The rows of each kind, if there are any. What begins and ends in one batch is one row: it is written once.
+fn parameters(batch: &[Work]) -> [Option<String>; Kind::ALL.len()] {
+    let of = |wanted| batch.iter().filter_map(Work::part).filter(move |(kind, ..)| *kind == wanted);
+    let mut ends: HashMap<&String, &str> = of(Kind::EndSession).map(|(_, key, row)| (key, row)).collect();
+    // A connection that came in between is to stay in between.
+    let mut apart: Vec<_> = of(Kind::BeginSession).filter_map(|(_, key, _)| ends.remove_entry(key)).collect();
+    let records: Vec<_> = of(Kind::RecordSession)
+        .map(|(_, key, row)| ends.remove(key).map_or_else(|| Cow::from(row), |end| with_end(row, end).into()))
+        .collect();
+    apart.extend(ends);
+    Kind::ALL.map(|kind| match kind {
+        Kind::RecordSession => array(records.iter().map(AsRef::as_ref)),
+        Kind::EndSession => array(apart.iter().map(|(_, row)| *row)),
+        _ => array(of(kind).map(|(_, _, row)| row)),
+    })
+}
+
+/// The row of a begin, and behind it that of its end but for the session's id, which it begins with.
+fn with_end(begin: &str, end: &str) -> String {
+    let (begin, (_, end)) = (begin.trim_end_matches(']'), end.split_once(',').unwrap_or_default());
+    format!("{begin},{end}")
 }
 
 /// JSON values, as an array of them; `None` if there are none.

@@ -46,13 +46,17 @@ pub(super) const KILLED: &str = "killed";
 const LOST: &str = "gateway_lost";
 
 /// Rows of a [`Begin`] each, whose client is in already: its ticket is its own, also where the record of another that
-/// did not come in is not taken back yet. Can be repeated.
+/// did not come in is not taken back yet. Behind it there may be what [`END`] takes behind the id. Can be repeated.
 pub(super) const RECORD: &str = "UPDATE ticket SET session_id = value->>0 FROM json_each($4) \
     WHERE hash = value->>1; \
     INSERT INTO session (session_id, broker_id, instance_id, graphics_protocol, client, connections, up_bytes, \
-    down_bytes, started_at) \
-    SELECT value->>0, value->>2, value->>3, value->>4, value->>5, 1, 0, 0, value->>6 FROM json_each($4) WHERE TRUE \
-    ON CONFLICT (session_id) DO NOTHING;";
+    down_bytes, started_at, ended_at, end_reason) \
+    SELECT value->>0, value->>2, value->>3, value->>4, value->>5, 1, COALESCE(value->>7, 0), COALESCE(value->>8, 0), \
+    value->>6, value->>9, value->>10 FROM json_each($4) WHERE TRUE \
+    ON CONFLICT (session_id) DO UPDATE SET up_bytes = MAX(session.up_bytes, excluded.up_bytes), \
+    down_bytes = MAX(session.down_bytes, excluded.down_bytes), \
+    ended_at = COALESCE(excluded.ended_at, session.ended_at), end_reason = CASE WHEN session.end_reason = 'killed' \
+    THEN session.end_reason ELSE COALESCE(excluded.end_reason, session.end_reason) END;";
 
 /// Rows of a [`Begin`] each. Returns the ids of those that begin.
 pub(super) const BEGIN: &str = "UPDATE ticket SET session_id = value->>0 FROM json_each($5) \

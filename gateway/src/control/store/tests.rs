@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use futures_util::future::join_all;
 
+use super::group::Kind;
 use super::*;
 use crate::broker::Protocol;
 use crate::broker::session::{Origin, Session};
@@ -167,6 +168,35 @@ async fn what_the_journal_still_has_is_not_recorded_again() {
     let store = Store::open(&folder.path().join("store.db")).await.expect("opens again");
     assert!(ended.is_some());
     assert_eq!(store.session("s-1").await.expect("answers"), ended);
+}
+
+/// What begins and ends in one batch, as most that are short, with and without a second connection in between.
+#[tokio::test]
+async fn a_short_session_is_recorded_whole() {
+    let (_folder, store) = store().await;
+    store.add_broker(&row("b-1"), &TICKET).await.expect("adds");
+    for (id, ticket, connections) in [("s-1", Some(&TICKET), 1), ("s-2", None, 2)] {
+        let session = session(id);
+        assert!(come(&store, &session, ticket).await.expect("begins"));
+        session.up.store(5, std::sync::atomic::Ordering::Relaxed);
+        session.down.store(7, std::sync::atomic::Ordering::Relaxed);
+        assert!(!store.group.is_settled(), "its begin waits for the batch");
+        if connections == 1 {
+            store.end_session(&session, "client_closed").await.expect("ends");
+        } else {
+            let row = r#"["s-2",null,"b-1","i-1","vnc","192.0.2.1",1000]"#;
+            store
+                .group
+                .tell(Kind::BeginSession, id, row.into(), |begun| assert!(matches!(begun, Ok(Some(_)))));
+            store.end_session(&session, "client_closed").await.expect("ends");
+        }
+        let row = store.session(id).await.expect("answers").expect("a row");
+        assert_eq!((row.connections, row.up_bytes, row.down_bytes), (connections, 5, 7), "{id}");
+        assert!(row.ended_at.is_some_and(|ended| ended.0 >= row.started_at.0), "{id}: {row:?}");
+        assert_eq!(row.end_reason.as_deref(), Some("client_closed"), "{id}");
+    }
+    let ticket = store.tickets("b-1").await.expect("answers").remove(0);
+    assert_eq!(ticket.session.map(|session| session.id).as_deref(), Some("s-1"));
 }
 
 /// A database that is locked takes nothing; who is in the journal is in, and who comes then has to wait for it.
