@@ -38,7 +38,7 @@ pub fn haproxy(folder: &Path, mode: &str, front: &str, gateway: SocketAddr, back
 }
 
 /// nginx, which passes on to `gateway`, `https` or `http`; with a certificate and its key in one file where its
-/// clients speak TLS.
+/// clients speak TLS. One process: workers outlive a master that is killed.
 ///
 /// # Panics
 /// It does not start.
@@ -50,7 +50,7 @@ pub fn nginx(folder: &Path, certificate: Option<&Path>, scheme: &str, gateway: S
     let temporary = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
         .map(|kind| format!("{kind}_temp_path {};", folder.join(kind).display()));
     let config = format!(
-        "daemon off; pid {pid}; error_log stderr; worker_processes 1; user root; events {{}}\n\
+        "daemon off; master_process off; pid {pid}; error_log stderr; events {{}}\n\
          http {{ access_log off; {temporary}\n\
          server {{ listen {endpoint}{ssl}; {files}\n\
          location / {{ proxy_pass {scheme}://{gateway}; proxy_http_version 1.1;\n\

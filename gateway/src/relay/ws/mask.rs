@@ -11,9 +11,7 @@ pub fn apply(payload: &mut [u8], key: [u8; 4]) -> [u8; 4] {
     for (byte, key) in rest.iter_mut().zip(key.iter().cycle()) {
         *byte ^= key;
     }
-    let mut turned = key;
-    turned.rotate_left(payload.len() % 4);
-    turned
+    u32::from_le_bytes(key).rotate_right(payload.len() as u32 % 4 * 8).to_le_bytes()
 }
 
 #[cfg(test)]
