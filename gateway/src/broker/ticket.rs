@@ -1,14 +1,12 @@
 //! Tickets: 256 random bits that let one session in. Only their hashes are kept.
 
-use std::cell::RefCell;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
-use rand::rngs::{StdRng, SysRng};
-use rand::{Rng, SeedableRng, TryRng};
+use rand::TryRng;
 use sha2::{Digest, Sha256};
 
 use super::session::{Connection, Session};
@@ -76,27 +74,18 @@ impl std::fmt::Debug for Token {
 /// The system has no random numbers.
 pub fn random_hex<const N: usize>() -> std::io::Result<String> {
     let mut bytes = [0; N];
-    SysRng.try_fill_bytes(&mut bytes).map_err(std::io::Error::other)?;
+    rand::rngs::SysRng.try_fill_bytes(&mut bytes).map_err(std::io::Error::other)?;
     Ok(hex(&bytes))
 }
 
 /// A name for what is recorded, behind `kind` and a dash: the second in which it was made, and 48 random bits. What is
-/// recorded together stands together in the store, which has fewer pages to write then. It is no secret: the system is
-/// asked once for each thread.
+/// recorded together stands together in the store, which has fewer pages to write then.
 ///
 /// # Errors
 /// The system has no random numbers.
 pub fn new_id(kind: char) -> std::io::Result<String> {
-    thread_local!(static BITS: RefCell<Option<StdRng>> = const { RefCell::new(None) });
     let second = jiff::Timestamp::now().as_second() as u32;
-    let bits = BITS.with_borrow_mut(|bits| match bits {
-        Some(bits) => Ok(bits.next_u64() >> 16),
-        None => {
-            let seeded = StdRng::try_from_rng(&mut SysRng).map_err(std::io::Error::other)?;
-            Ok::<_, std::io::Error>(bits.insert(seeded).next_u64() >> 16)
-        }
-    })?;
-    Ok(format!("{kind}-{second:08x}{bits:012x}"))
+    Ok(format!("{kind}-{second:08x}{}", random_hex::<6>()?))
 }
 
 /// `bytes` as hexadecimal digits, two for each.

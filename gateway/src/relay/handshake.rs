@@ -12,7 +12,7 @@ use base64::prelude::BASE64_STANDARD;
 use tokio::io::AsyncReadExt;
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::handshake::machine::TryParse;
-use tokio_tungstenite::tungstenite::handshake::server::{Request, create_response_with_body};
+use tokio_tungstenite::tungstenite::handshake::server::{Request, create_response_with_body, write_response};
 use tokio_tungstenite::tungstenite::http;
 use tokio_tungstenite::tungstenite::http::header::{
     AUTHORIZATION, COOKIE, HOST, HeaderMap, HeaderName, HeaderValue, ORIGIN, SEC_WEBSOCKET_PROTOCOL, UPGRADE,
@@ -241,14 +241,8 @@ impl Head {
 
     fn upgrade(&self) -> Result<Upgrade, Refusal> {
         let response = agree(&self.request)?;
-        let mut answer = Vec::with_capacity(192);
-        answer.extend(b"HTTP/1.1 101 Switching Protocols\r\n");
-        for (name, value) in response.headers() {
-            for part in [name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"] {
-                answer.extend(part);
-            }
-        }
-        answer.extend(b"\r\n");
+        let mut answer = Vec::with_capacity(160);
+        write_response(&mut answer, &response).map_err(|_| Refusal::BadHandshake)?;
         Ok(Upgrade(answer))
     }
 

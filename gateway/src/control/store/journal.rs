@@ -86,8 +86,6 @@ struct State {
     in_doubt: bool,
     /// Nobody asks any more.
     closed: bool,
-    /// The writer waits for work, and nobody woke it yet.
-    idle: bool,
 }
 
 #[derive(Debug)]
@@ -152,7 +150,6 @@ impl Volumes {
             waiting: Vec::new(),
             in_doubt: false,
             closed: false,
-            idle: false,
         };
         let shared = Arc::new(Shared { state: Mutex::new(state), work: Condvar::new() });
         let writer = {
@@ -182,7 +179,8 @@ impl Journal {
             return told(Err(asked));
         }
         state.asked.push(Line { asked, writes, told: Box::new(told) });
-        self.shared.wake(state);
+        drop(state);
+        self.shared.work.notify_one();
     }
 
     /// What the database is to be told, in its order. What comes now goes to the other volume, if that is empty.
@@ -201,7 +199,8 @@ impl Journal {
         let volume = &mut state.volumes[record.volume];
         volume.owed -= 1;
         if volume.owed == 0 {
-            self.shared.wake(state);
+            drop(state);
+            self.shared.work.notify_one();
         }
     }
 
@@ -217,7 +216,8 @@ impl Journal {
 
     /// Ends it, when what was asked is written, and what the database has is gone. May wait for the disk.
     pub(super) fn close(&self) {
-        self.shared.close();
+        self.shared.lock().closed = true;
+        self.shared.work.notify_one();
         let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(writer) = writer {
             // A panic was reported by its hook.
@@ -229,7 +229,8 @@ impl Journal {
 impl Drop for Journal {
     fn drop(&mut self) {
         // Nobody waits here for the disk: the thread ends by itself.
-        self.shared.close();
+        self.shared.lock().closed = true;
+        self.shared.work.notify_one();
     }
 }
 
@@ -237,21 +238,6 @@ impl Shared {
     /// The state is whole wherever a panic could happen.
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// The writer finds what is to be done by itself, unless it waits.
-    fn wake(&self, mut state: MutexGuard<'_, State>) {
-        let waits = std::mem::take(&mut state.idle);
-        drop(state);
-        if waits {
-            self.work.notify_one();
-        }
-    }
-
-    fn close(&self) {
-        let mut state = self.lock();
-        state.closed = true;
-        self.wake(state);
     }
 
     /// What the thread does.
@@ -274,7 +260,6 @@ impl Shared {
             } else if state.closed {
                 return;
             } else {
-                state.idle = true;
                 state = self.work.wait(state).unwrap_or_else(PoisonError::into_inner);
             }
         }
