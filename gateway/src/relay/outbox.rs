@@ -7,10 +7,10 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use socket2::SockRef;
-use tokio::io::{AsyncWrite, Interest};
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
 
-use super::buffer::{Buffer, HEADROOM};
+use super::buffer::{Buffer, HEADROOM, READ_MIN};
 use super::pipe::{Leg, Pipe};
 use super::ws::frame::put_header;
 use super::ws::{Control, Opcode, SERVER_HEADER_LEN};
@@ -34,6 +34,45 @@ pub struct Header {
 }
 
 impl Outbox {
+    /// What is no frame, and comes before all of them: the answer to the client's request.
+    ///
+    /// # Panics
+    /// It leaves no room for what [`Self::follow`] puts behind it.
+    pub fn answer(bytes: &[u8]) -> Self {
+        let mut buffer = Buffer::borrow();
+        assert!(bytes.len() + HEADROOM + READ_MIN <= buffer.len(), "an answer of {} bytes", bytes.len());
+        buffer[..bytes.len()].copy_from_slice(bytes);
+        Self::Bytes(buffer, 0..bytes.len())
+    }
+
+    /// Puts what `target` says already behind an answer of which nothing is written yet, as a frame: both leave in one
+    /// write. Returns its length, of `room` and [`READ_MIN`] bytes at most; 0 where nothing is said yet, or no more.
+    ///
+    /// # Errors
+    /// The target's connection failed. The answer stands.
+    pub fn follow(
+        &mut self,
+        target: &mut (impl AsyncRead + Unpin),
+        room: usize,
+        cx: &mut Context<'_>,
+    ) -> io::Result<usize> {
+        let Self::Bytes(buffer, range) = self else { return Ok(0) };
+        let answer = range.end;
+        let payload = answer + HEADROOM;
+        let mut read = ReadBuf::new(&mut buffer[payload..payload + room.min(READ_MIN)]);
+        if let Poll::Ready(Err(error)) = Pin::new(target).poll_read(cx, &mut read) {
+            return Err(error);
+        }
+        let len = read.filled().len();
+        if len > 0 {
+            // A short header stands at the end of its room, and the answer in front of it.
+            let start = put_header(&mut buffer[answer..payload], Opcode::Binary, len);
+            buffer.copy_within(..answer, start);
+            *range = start..payload + len;
+        }
+        Ok(len)
+    }
+
     /// The frame whose `len` bytes of payload stand behind the headroom of `buffer`.
     pub fn frame(opcode: Opcode, mut buffer: Buffer, len: usize) -> Self {
         let start = put_header(&mut buffer[..HEADROOM], opcode, len);

@@ -8,6 +8,7 @@
 
 use std::future::poll_fn;
 use std::io;
+use std::mem;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -77,6 +78,8 @@ pub struct Pump<C, T> {
     target: T,
     inbox: Inbox,
     outbox: Outbox,
+    /// What is in the outbox is the answer to the client's request, and nobody tried to write it yet.
+    answers: bool,
     /// What stood behind the payload in the inbox, and has its turn after it.
     control: Option<Piece>,
     /// A control frame for the client; it goes out between two others.
@@ -99,6 +102,7 @@ impl<C: Leg, T: Leg> Pump<C, T> {
             target,
             inbox: Inbox::new(early),
             outbox: Outbox::default(),
+            answers: false,
             control: None,
             mail: None,
             up: Stride::default(),
@@ -106,6 +110,16 @@ impl<C: Leg, T: Leg> Pump<C, T> {
             haste: Haste::default(),
             deaf: None,
         }
+    }
+
+    /// Before anything else the client is told `answer`. What the console has said by then leaves in the same write.
+    ///
+    /// # Panics
+    /// It is longer than [`READ_MAX`] less [`READ_MIN`].
+    pub fn answering(mut self, answer: &[u8]) -> Self {
+        self.outbox = Outbox::answer(answer);
+        self.answers = true;
+        self
     }
 
     /// Moves bytes until one side ends, something breaks, `pulse` says that a time is over, or `stop`
@@ -230,6 +244,12 @@ impl<C: Leg, T: Leg> Pump<C, T> {
         turn: &mut usize,
         cx: &mut Context<'_>,
     ) -> Poll<Result<End, RelayError>> {
+        if mem::take(&mut self.answers)
+            && let Poll::Ready(room) = traffic.down.poll_room(cx)
+        {
+            let len = self.outbox.follow(&mut self.target, room, cx).map_err(RelayError::of_target)?;
+            traffic.down.add(len);
+        }
         loop {
             let flushed = self.outbox.poll_flush(&mut self.client, &pulse.client_stuck, cx);
             if flushed.is_pending() {

@@ -52,6 +52,11 @@ impl Greeting {
             Self::Nothing => &[],
         }
     }
+
+    /// Whether the client speaks WebSocket.
+    const fn is_framed(&self) -> bool {
+        matches!(self, Self::Upgrade(_) | Self::Message(_))
+    }
 }
 
 /// A client that may come in.
@@ -124,16 +129,17 @@ impl Reached {
         if connection.is_first() {
             shared.metrics.session_began(connection.session().protocol);
         }
-        let greeted = async {
-            stream.write_all(greeting.bytes()).await?;
-            stream.flush().await
-        };
-        if greeted.await.is_err() {
-            ended(connection, CLIENT_GONE, shared);
-            return None;
+        if !greeting.is_framed() {
+            let greeted = async {
+                stream.write_all(greeting.bytes()).await?;
+                stream.flush().await
+            };
+            if greeted.await.is_err() {
+                ended(connection, CLIENT_GONE, shared);
+                return None;
+            }
         }
-        let framed = matches!(greeting, Greeting::Upgrade(_) | Greeting::Message(_));
-        Some(Connected { broker, connection, admitted, stream, far, client, framed, early })
+        Some(Connected { broker, connection, admitted, stream, far, client, greeting, early })
     }
 }
 
@@ -146,8 +152,8 @@ pub(super) struct Connected {
     stream: ClientStream,
     far: Far,
     client: SocketAddr,
-    /// It speaks WebSocket.
-    framed: bool,
+    /// Where it speaks WebSocket, it is yet to be told.
+    greeting: Greeting,
     early: Vec<u8>,
 }
 
@@ -178,8 +184,9 @@ impl Connected {
             "session begins"
         );
         let began = Instant::now();
-        let mut mover = if self.framed {
-            Mover::Framed(Pump::new(self.stream, self.far, &self.early))
+        let mut mover = if self.greeting.is_framed() {
+            let pump = Pump::new(self.stream, self.far, &self.early);
+            Mover::Framed(pump.answering(self.greeting.bytes()))
         } else {
             vital.traffic.up.add(self.early.len());
             if session.protocol == Protocol::Spice && self.stream.is_tls() {
