@@ -12,6 +12,8 @@ use super::super::pulse::Pace;
 use super::super::ws::frame::put_header;
 use super::*;
 
+mod answer;
+
 /// [`Pump::run`] with a clock of its own, where it is a core that has one.
 ///
 /// # Errors
