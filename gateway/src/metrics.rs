@@ -147,8 +147,10 @@ impl Metrics {
         for (_, state) in BrokerState::ALL {
             drop(metrics.brokers.get_or_create(&State { state }));
         }
-        metrics.moved((0, 0));
-        metrics.throttled((Duration::ZERO, Duration::ZERO));
+        for direction in [UP, DOWN] {
+            drop(metrics.bytes.get_or_create(&direction));
+            drop(metrics.throttled.get_or_create(&direction));
+        }
         Arc::new(metrics)
     }
 
@@ -190,14 +192,20 @@ impl Metrics {
 
     /// Payload bytes that moved, up and down.
     pub fn moved(&self, (up, down): (u64, u64)) {
-        self.bytes.get_or_create(&UP).inc_by(up);
-        self.bytes.get_or_create(&DOWN).inc_by(down);
+        for (direction, moved) in [(&UP, up), (&DOWN, down)] {
+            if moved > 0 {
+                self.bytes.get_or_create(direction).inc_by(moved);
+            }
+        }
     }
 
     /// Time that connections were held to their session's rate, up and down.
     pub fn throttled(&self, (up, down): (Duration, Duration)) {
-        self.throttled.get_or_create(&UP).inc_by(up.as_secs_f64());
-        self.throttled.get_or_create(&DOWN).inc_by(down.as_secs_f64());
+        for (direction, held) in [(&UP, up), (&DOWN, down)] {
+            if !held.is_zero() {
+                self.throttled.get_or_create(direction).inc_by(held.as_secs_f64());
+            }
+        }
     }
 
     /// A client was not let in.

@@ -153,6 +153,11 @@ impl Broker {
         lock(&self.target).clone()
     }
 
+    /// Whether that is there.
+    pub fn is_at(&self, target: &Target) -> bool {
+        *lock(&self.target) == *target
+    }
+
     /// Where the console is, if that is sure.
     pub fn sure_target(&self) -> Option<Target> {
         let target = lock(&self.target);

@@ -151,7 +151,7 @@ impl Desk for ControlDesk {
         // It only asks: who does not wait any more leaves nothing behind.
         Box::pin(async move {
             match inventory.find(&broker.instance_id).await {
-                Ok(target) if target == broker.target() => Ok(target),
+                Ok(target) if broker.is_at(&target) => Ok(target),
                 // It moved behind our back: who asks for a new broker gets the right place.
                 Ok(_) | Err(InventoryError::Unknown(_)) => Err(Refusal::InstanceGone),
                 Err(error) => {

@@ -181,8 +181,9 @@ impl Reach {
     pub async fn far(&self, target: &Target, guest: Guest<'_>) -> Result<Far, Refused> {
         let Guest { session, trusted, view_only } = guest;
         let broker_id = session.broker_id.as_str();
+        // What most targets need is dialling. In boxes: only who needs more has room for it.
         if target.protocol.is_terminal() {
-            let line = self.line(target, session).await?;
+            let line = Box::pin(self.line(target, session)).await?;
             let recorder = self.histories.join(target, session);
             let terminal = Terminal::new(line, session.window().clone(), recorder);
             return Ok(Far::Fronted(Fronted::open(TargetStream::Terminal(Box::new(terminal)))));
@@ -193,14 +194,14 @@ impl Reach {
         match secret {
             Some(secret) if target.protocol == Protocol::Spice => {
                 let welcome = Welcome { session: session.clone(), password: secret.reveal().to_owned() };
-                Ok(Far::Linked(self.linked(target, broker_id, Some(welcome)).await?))
+                Ok(Far::Linked(Box::pin(self.linked(target, broker_id, Some(welcome))).await?))
             }
             Some(_) if target.protocol.speaks_rfb() => {
-                self.in_front(target, secret, view_only, broker_id).await
+                Box::pin(self.in_front(target, secret, view_only, broker_id)).await
             }
             // The gateway has to see what is said: to who may only look, and before TLS.
             _ if view_only || begins_tls && target.protocol.speaks_rfb() => {
-                self.in_front(target, None, view_only, broker_id).await
+                Box::pin(self.in_front(target, None, view_only, broker_id)).await
             }
             _ => Ok(Far::Fronted(Fronted::open(self.stream(target, broker_id).await?))),
         }
@@ -284,7 +285,9 @@ impl Reach {
         let stream = self.dial(target, broker_id).await?;
         match &target.tls {
             None => Ok(TargetStream::Tcp(stream)),
-            Some(tls) if tls.start == Start::Connect => self.encrypt(stream, target, tls, broker_id).await,
+            Some(tls) if tls.start == Start::Connect => {
+                Box::pin(self.encrypt(stream, target, tls, broker_id)).await
+            }
             // A native client negotiates TLS with its server itself, and speaks it to the end.
             Some(_) if target.protocol == Protocol::Rdp => Ok(TargetStream::Tcp(stream)),
             Some(_) => {
@@ -358,7 +361,7 @@ impl Reach {
     pub async fn dial(&self, target: &Target, broker_id: &str) -> Result<TcpStream, Refusal> {
         let began = Instant::now();
         let dialled = match target.local.as_deref() {
-            Some(Local::Socket(path)) => self.sockets.dial(path, self.within).await,
+            Some(Local::Socket(path)) => Box::pin(self.sockets.dial(path, self.within)).await,
             _ => self.destinations.dial(target, self.within).await,
         };
         let stream = dialled.map_err(|error| {

@@ -313,7 +313,7 @@ impl Caller {
                 let broker = broker.ok_or(Refusal::NoBroker)?;
                 match self.way(&name, broker, shared).ok_or(Refusal::WrongName)? {
                     Way::Ended => Err(Otherwise::Tunnel),
-                    Way::Passed => self.ask_to_pass(token, broker, shared).await,
+                    Way::Passed => Box::pin(self.ask_to_pass(token, broker, shared)).await,
                 }
             }
             Opening::Quiet => {
@@ -382,10 +382,10 @@ impl Caller {
             return Err(Refusal::OtherProtocol.into());
         }
         if self.speaks == Kind::Spice && self.shows_ticket_later(shared) {
-            return self.ask_by_link(early, broker, shared).await;
+            return Box::pin(self.ask_by_link(early, broker, shared)).await;
         }
         if self.speaks == Kind::Rdp {
-            return self.ask_by_opening(early, broker, shared).await;
+            return Box::pin(self.ask_by_opening(early, broker, shared)).await;
         }
         let claim = broker.claim_native(self.client.ip(), Instant::now())?;
         let greeting = Greeting::Nothing;

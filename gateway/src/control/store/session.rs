@@ -10,7 +10,6 @@ use crate::broker::session::Session;
 use crate::broker::ticket::hex;
 
 use super::group::Kind;
-use super::journal::Begin;
 use super::{Store, StoreError, WallTime, failed};
 
 /// A session, as it is recorded.
@@ -45,8 +44,9 @@ pub(super) const KILLED: &str = "killed";
 /// The daemon ended before it.
 const LOST: &str = "gateway_lost";
 
-/// Rows of a [`Begin`] each, whose client is in already: its ticket is its own, also where the record of another that
-/// did not come in is not taken back yet. Behind it there may be what [`END`] takes behind the id. Can be repeated.
+/// Rows of a [`Begin`](super::journal::Begin) each, whose client is in already: its ticket is its own, also where the
+/// record of another that did not come in is not taken back yet. Behind it there may be what [`END`] takes behind the
+/// id. Can be repeated.
 pub(super) const RECORD: &str = "UPDATE ticket SET session_id = value->>0 FROM json_each($4) \
     WHERE hash = value->>1; \
     INSERT INTO session (session_id, broker_id, instance_id, graphics_protocol, client, connections, up_bytes, \
@@ -58,7 +58,7 @@ pub(super) const RECORD: &str = "UPDATE ticket SET session_id = value->>0 FROM j
     ended_at = COALESCE(excluded.ended_at, session.ended_at), end_reason = CASE WHEN session.end_reason = 'killed' \
     THEN session.end_reason ELSE COALESCE(excluded.end_reason, session.end_reason) END;";
 
-/// Rows of a [`Begin`] each. Returns the ids of those that begin.
+/// Rows of a [`Begin`](super::journal::Begin) each. Returns the ids of those that begin.
 pub(super) const BEGIN: &str = "UPDATE ticket SET session_id = value->>0 FROM json_each($5) \
     WHERE hash = value->>1 AND (session_id IS NULL OR session_id = value->>0); \
     INSERT INTO session (session_id, broker_id, instance_id, graphics_protocol, client, connections, up_bytes, \
@@ -105,13 +105,14 @@ impl Store {
         hash: Option<&[u8; 32]>,
         told: impl FnOnce(Result<bool, StoreError>) -> T + Send + 'static,
     ) -> impl Future<Output = Option<T>> + Send + 'static {
-        let begin = Begin(
-            session.id.clone(),
+        // What a `journal::Begin` is read from.
+        let begin = (
+            &session.id,
             hash.map(|hash| hex(hash)),
-            session.broker_id.clone(),
-            session.instance_id.clone(),
-            session.protocol.name().to_owned(),
-            session.client.to_string(),
+            &session.broker_id,
+            &session.instance_id,
+            session.protocol.name(),
+            session.client,
             WallTime::now().0,
         );
         let row = serde_json::to_string(&begin).expect("texts and a number");

@@ -96,7 +96,7 @@ impl Welcome {
         };
         // What moved while it was dialled is somebody else's screen by now; who left meanwhile keeps a
         // ticket that is as good as before.
-        if broker.target() != target {
+        if !broker.is_at(&target) {
             return Err(Refusal::InstanceGone.into());
         } else if client.has_left() {
             return Err(Refusal::Slow.into());

@@ -80,31 +80,54 @@ impl Destinations {
     /// # Errors
     /// See [`DialError`]; the last address decides which.
     pub async fn dial(&self, target: &Target, limit: Duration) -> Result<TcpStream, DialError> {
-        let name = format!("{}:{}", target.host, target.port);
-        let attempt = self.try_all(target, &name, limit);
-        timeout(limit, attempt).await.unwrap_or(Err(DialError::TimedOut { target: name.clone(), limit }))
+        let dialled = match target.host.parse() {
+            Ok(ip) => timeout(limit, self.try_one(target, SocketAddr::new(ip, target.port), limit)).await,
+            // In a box: only names have to be looked up.
+            Err(_) => timeout(limit, Box::pin(self.try_all(target, limit))).await,
+        };
+        dialled.unwrap_or_else(|_| Err(DialError::TimedOut { target: name(target), limit }))
     }
 
-    async fn try_all(&self, target: &Target, name: &str, limit: Duration) -> Result<TcpStream, DialError> {
-        let refused = |source| DialError::Refused { target: name.to_owned(), source };
-        let mut last = refused(io::Error::new(io::ErrorKind::NotFound, "the name has no address"));
-        let addresses: Vec<_> =
-            lookup_host((target.host.as_str(), target.port)).await.map_err(refused)?.collect();
+    async fn try_all(&self, target: &Target, limit: Duration) -> Result<TcpStream, DialError> {
+        let found = lookup_host((target.host.as_str(), target.port)).await;
+        let addresses: Vec<_> = found.map_err(|source| refused(target, source))?.collect();
         // One address that does not answer must not take the time of the others.
         let share = limit / u32::try_from(addresses.len().max(1)).unwrap_or(u32::MAX);
+        let mut last = None;
         for address in addresses {
-            if !self.allows(address) {
-                last = DialError::NotAllowed { target: name.to_owned(), address: address.ip() };
-                continue;
-            }
-            match timeout(share, TcpStream::connect(address)).await {
+            match timeout(share, self.try_one(target, address, share)).await {
                 Ok(Ok(stream)) => return Ok(stream),
-                Ok(Err(error)) if error.kind() != io::ErrorKind::TimedOut => last = refused(error),
-                _ => last = DialError::TimedOut { target: name.to_owned(), limit: share },
+                Ok(Err(error)) => last = Some(error),
+                Err(_) => last = Some(DialError::TimedOut { target: name(target), limit: share }),
             }
         }
-        Err(last)
+        let nowhere = || refused(target, io::Error::new(io::ErrorKind::NotFound, "the name has no address"));
+        Err(last.unwrap_or_else(nowhere))
     }
+
+    async fn try_one(
+        &self,
+        target: &Target,
+        address: SocketAddr,
+        limit: Duration,
+    ) -> Result<TcpStream, DialError> {
+        if !self.allows(address) {
+            return Err(DialError::NotAllowed { target: name(target), address: address.ip() });
+        }
+        TcpStream::connect(address).await.map_err(|error| match error.kind() {
+            io::ErrorKind::TimedOut => DialError::TimedOut { target: name(target), limit },
+            _ => refused(target, error),
+        })
+    }
+}
+
+/// For messages.
+fn name(target: &Target) -> String {
+    format!("{}:{}", target.host, target.port)
+}
+
+fn refused(target: &Target, source: io::Error) -> DialError {
+    DialError::Refused { target: name(target), source }
 }
 
 #[cfg(test)]
