@@ -72,11 +72,11 @@ pub struct Rest {
 pub(super) const ADD: &str = "INSERT INTO broker \
     (broker_id, instance_id, broker_ip, broker_port, client, tickets, created_at, expires_at, view_only) \
     SELECT value->>0, value->>1, value->>2, value->>3, value->>4, value->>5, value->>6, value->>7, \
-    value->>9 FROM json_each($2); \
-    INSERT INTO ticket (hash, broker_id, expires_at) SELECT value->>8, value->>0, value->>7 FROM json_each($2);";
+    value->>9 FROM jsonb_each($2); \
+    INSERT INTO ticket (hash, broker_id, expires_at) SELECT value->>8, value->>0, value->>7 FROM jsonb_each($2);";
 
 /// Rows of broker id, time and reason.
-pub(super) const CLOSE: &str = "UPDATE broker SET closed_at = value->>1, reason = value->>2 FROM json_each($3) \
+pub(super) const CLOSE: &str = "UPDATE broker SET closed_at = value->>1, reason = value->>2 FROM jsonb_each($3) \
     WHERE broker_id = value->>0 AND closed_at IS NULL;";
 
 fn unhex(text: &str) -> Option<[u8; 32]> {

@@ -47,23 +47,23 @@ const LOST: &str = "gateway_lost";
 /// Rows of a [`Begin`](super::journal::Begin) each, whose client is in already: its ticket is its own, also where the
 /// record of another that did not come in is not taken back yet. Behind it there may be what [`END`] takes behind the
 /// id. Can be repeated.
-pub(super) const RECORD: &str = "UPDATE ticket SET session_id = value->>0 FROM json_each($4) \
+pub(super) const RECORD: &str = "UPDATE ticket SET session_id = value->>0 FROM jsonb_each($4) \
     WHERE hash = value->>1; \
     INSERT INTO session (session_id, broker_id, instance_id, graphics_protocol, client, connections, up_bytes, \
     down_bytes, started_at, ended_at, end_reason) \
     SELECT value->>0, value->>2, value->>3, value->>4, value->>5, 1, COALESCE(value->>7, 0), COALESCE(value->>8, 0), \
-    value->>6, value->>9, value->>10 FROM json_each($4) WHERE TRUE \
+    value->>6, value->>9, value->>10 FROM jsonb_each($4) WHERE TRUE \
     ON CONFLICT (session_id) DO UPDATE SET up_bytes = MAX(session.up_bytes, excluded.up_bytes), \
     down_bytes = MAX(session.down_bytes, excluded.down_bytes), \
     ended_at = COALESCE(excluded.ended_at, session.ended_at), end_reason = CASE WHEN session.end_reason = 'killed' \
     THEN session.end_reason ELSE COALESCE(excluded.end_reason, session.end_reason) END;";
 
 /// Rows of a [`Begin`](super::journal::Begin) each. Returns the ids of those that begin.
-pub(super) const BEGIN: &str = "UPDATE ticket SET session_id = value->>0 FROM json_each($5) \
+pub(super) const BEGIN: &str = "UPDATE ticket SET session_id = value->>0 FROM jsonb_each($5) \
     WHERE hash = value->>1 AND (session_id IS NULL OR session_id = value->>0); \
     INSERT INTO session (session_id, broker_id, instance_id, graphics_protocol, client, connections, up_bytes, \
     down_bytes, started_at) \
-    SELECT value->>0, value->>2, value->>3, value->>4, value->>5, 1, 0, 0, value->>6 FROM json_each($5) \
+    SELECT value->>0, value->>2, value->>3, value->>4, value->>5, 1, 0, 0, value->>6 FROM jsonb_each($5) \
     WHERE value->>1 IS NULL OR EXISTS (SELECT 1 FROM ticket WHERE hash = value->>1 AND session_id = value->>0) \
     ON CONFLICT (session_id) DO UPDATE SET connections = session.connections + 1, ended_at = NULL, \
     end_reason = NULL WHERE session.end_reason IS DISTINCT FROM 'killed' RETURNING 4, session_id;";
@@ -71,7 +71,7 @@ pub(super) const BEGIN: &str = "UPDATE ticket SET session_id = value->>0 FROM js
 /// Rows of session id, bytes up and down, time of the end if it is one, and its reason. A kill stays one.
 pub(super) const END: &str = "UPDATE session SET up_bytes = value->>1, down_bytes = value->>2, \
     ended_at = value->>3, end_reason = CASE WHEN end_reason = 'killed' THEN end_reason ELSE value->>4 END \
-    FROM json_each($6) WHERE session_id = value->>0;";
+    FROM jsonb_each($6) WHERE session_id = value->>0;";
 
 fn read(row: &SqliteRow) -> Result<SessionRow, sqlx::Error> {
     let ended_at: Option<i64> = row.try_get("ended_at")?;
