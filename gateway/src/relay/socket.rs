@@ -110,6 +110,7 @@ mod tests {
         let peer = Duration::from_secs(30);
         prepare(&listener, peer).expect("a socket");
         bound_queue(&listener).expect("a socket");
+        acknowledge_by_answer(&listener).expect("a socket");
         let _client = TcpStream::connect(listener.local_addr().expect("an address")).expect("connects");
         let (accepted, _) = listener.accept().expect("a connection");
         let accepted = SockRef::from(&accepted);
@@ -119,5 +120,6 @@ mod tests {
         assert_eq!(accepted.tcp_keepalive_interval().expect("an option"), peer / 3);
         assert_eq!(accepted.tcp_user_timeout().expect("an option"), Some(peer));
         assert_eq!(accepted.tcp_notsent_lowat().expect("an option"), NOTSENT_LOWAT);
+        assert!(!accepted.tcp_quickack().expect("an option"));
     }
 }
