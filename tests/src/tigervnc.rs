@@ -12,7 +12,7 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 
 use crate::process::{Guarded, at_home};
-use crate::{require, target, wait_for};
+use crate::{eventually, require, target, wait_for};
 
 /// Whether there is a server, and a terminal to show.
 pub fn is_here() -> bool {
@@ -87,7 +87,12 @@ impl Desktop {
         let server = server(folder, display, vnc_port, security, command);
         wait_for("TigerVNC", || target::connect(([127, 0, 0, 1], vnc_port).into(), crate::PATIENCE).ok());
         let terminal = terminal(folder, display);
-        wait_for("the terminal", || std::fs::read_to_string(folder.join("tty")).ok());
+        let tty = folder.join("tty");
+        eventually(|| tty.exists() || !terminal.lives());
+        // Whoever reads why a test failed is told what both said.
+        let said = |log| std::fs::read_to_string(folder.join(log)).unwrap_or_default();
+        let logs = || format!("{}\n{}", said("terminal.log"), said("tigervnc.log"));
+        assert!(tty.exists(), "no terminal; its process runs: {}\n{}", terminal.lives(), logs());
         Self { _terminal: terminal, _server: server, folder: folder.to_owned(), vnc_port }
     }
 
@@ -129,6 +134,7 @@ fn server(folder: &Path, display: u16, vnc_port: u16, security: &[&OsStr], mut c
 }
 
 fn terminal(folder: &Path, display: u16) -> Guarded {
+    let log = std::fs::File::create(folder.join("terminal.log")).expect("a log");
     let mut command = Command::new("xterm");
     at_home(&mut command, folder)
         .args(["-geometry", "200x80+0+0", "-xrm", "*allowWindowOps: true", "-xrm", "*disallowedWindowOps:"])
@@ -138,7 +144,7 @@ fn terminal(folder: &Path, display: u16) -> Guarded {
         .env("DISPLAY", format!("127.0.0.1:{display}"))
         .stdin(Stdio::null())
         .stdout(Stdio::null())
-        .stderr(Stdio::null());
+        .stderr(log);
     Guarded::start(&mut command)
 }
 
