@@ -153,7 +153,7 @@ impl Broker {
         lock(&self.target).clone()
     }
 
-    /// Whether that is there.
+    /// Whether the console is at `target`, as the broker knows.
     pub fn is_at(&self, target: &Target) -> bool {
         *lock(&self.target) == *target
     }

@@ -82,9 +82,8 @@ impl Cores {
     /// The cores were stopped, or the socket does not listen.
     pub fn listen(&self, core: usize, listener: TcpListener) -> io::Result<Hatch> {
         socket::prepare(&listener, self.peer)?;
-        // The queue is bounded for the picture's sake only; it works without. So it does with more segments.
+        // The queue is bounded for the picture's sake only; it works without.
         let _ = socket::bound_queue(&listener);
-        let _ = socket::acknowledge_by_answer(&listener);
         let (hatch, closed) = oneshot::channel();
         let sender = &self.senders[core % self.senders.len()];
         let stopped = |_| io::Error::other("the relay has stopped");

@@ -28,8 +28,8 @@ pub fn prepare(socket: &impl AsFd, peer: Duration) -> io::Result<()> {
     socket.set_tcp_nodelay(true)?;
     if !peer.is_zero() {
         let third = (peer / 3).max(Duration::from_secs(1));
-        // How many stay unanswered is not asked beside a timeout (tcp(7), `TCP_USER_TIMEOUT`).
-        socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(third).with_interval(third))?;
+        socket
+            .set_tcp_keepalive(&TcpKeepalive::new().with_time(third).with_interval(third).with_retries(2))?;
         socket.set_tcp_user_timeout(Some(peer))?;
     }
     Ok(())
@@ -50,15 +50,6 @@ pub fn bound_lead(stream: &TcpStream, round_trip: Duration) -> io::Result<()> {
 /// The kernel does not know the option.
 pub fn bound_queue(socket: &impl AsFd) -> io::Result<()> {
     SockRef::from(socket).set_tcp_notsent_lowat(NOTSENT_LOWAT)
-}
-
-/// Lets an answer carry the acknowledgement of what it answers (tcp(7), `TCP_QUICKACK`), from the first one on: on a
-/// listener, for those that it accepts from then on. Without an answer it leaves by itself, within 40 ms.
-///
-/// # Errors
-/// The kernel does not know the option.
-pub fn acknowledge_by_answer(socket: &impl AsFd) -> io::Result<()> {
-    SockRef::from(socket).set_tcp_quickack(false)
 }
 
 /// What is on the way to a client that takes much: as [`NOTSENT_LOWAT`] and [`LEAD`].
@@ -110,7 +101,6 @@ mod tests {
         let peer = Duration::from_secs(30);
         prepare(&listener, peer).expect("a socket");
         bound_queue(&listener).expect("a socket");
-        acknowledge_by_answer(&listener).expect("a socket");
         let _client = TcpStream::connect(listener.local_addr().expect("an address")).expect("connects");
         let (accepted, _) = listener.accept().expect("a connection");
         let accepted = SockRef::from(&accepted);
@@ -118,8 +108,8 @@ mod tests {
         assert!(accepted.keepalive().expect("an option"));
         assert_eq!(accepted.tcp_keepalive_time().expect("an option"), peer / 3);
         assert_eq!(accepted.tcp_keepalive_interval().expect("an option"), peer / 3);
+        assert_eq!(accepted.tcp_keepalive_retries().expect("an option"), 2);
         assert_eq!(accepted.tcp_user_timeout().expect("an option"), Some(peer));
         assert_eq!(accepted.tcp_notsent_lowat().expect("an option"), NOTSENT_LOWAT);
-        assert!(!accepted.tcp_quickack().expect("an option"));
     }
 }
